@@ -1,0 +1,1 @@
+"""Models of both files, and how they are read."""

@@ -1,0 +1,312 @@
+"""Every exception of edge_node.
+
+Knows facts and sentences; knows nothing of where an error is shown.
+
+    EdgeNodeError
+    ├── ConfigurationError        the configuration cannot be used (exit status 78)
+    │   ├── ConfigurationInvalid  one or more problems, each with file:line and key path
+    │   └── ConditionInvalid      a CEL expression does not compile or names what is not there
+    ├── InputError                what came from the bus cannot be used; its sender can mend it
+    │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
+    │   ├── EnvelopeInvalid       a request without what it needs, or retained
+    │   └── TopicInvalid          a topic or a name that may not stand in one
+    ├── BusError
+    │   ├── BrokerUnreachable     no connection (retryable)
+    │   └── BrokerRefused         the broker answered no (exit status 78 where retrying cannot help)
+    ├── JournalError              the journal cannot be opened, read or written
+    ├── KnowledgeError
+    │   └── DocumentUnreadable    one file of a manual; the others are indexed
+    ├── ModelError
+    │   ├── ModelUnknown          no such name in the catalogue
+    │   ├── ModelMissing          known, but not on this machine yet
+    │   ├── ModelCorrupt          a file is not the one the catalogue names
+    │   ├── ModelUnavailable      none of its sources could be fetched (retryable)
+    │   ├── ModelUnsupported      an architecture or a type this build cannot run
+    │   ├── ContextExceeded       the prompt does not fit
+    │   └── GrammarInvalid        a grammar that does not compile or cannot be satisfied
+    └── Unavailable               something optional is not installed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class EdgeNodeError(Exception):
+    """Root of all errors raised on purpose.
+
+    Attributes:
+        code: Stable machine-readable name of the kind of error.
+        retryable: Whether the same attempt may succeed later.
+        exit_status: What a command ends with when this error reaches it.
+        hint: The way out, one sentence; may be empty.
+        field: Key path, argument or topic that the error is about; may be empty.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.field = field
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the error as it travels on the bus: code, message, hint, field, retryable."""
+        return {
+            "code": self.code,
+            "message": str(self),
+            "hint": self.hint,
+            "field": self.field,
+            "retryable": self.retryable,
+        }
+
+
+class ConfigurationError(EdgeNodeError):
+    """The configuration cannot be used as it is."""
+
+    code = "configuration"
+    exit_status = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a configuration file.
+
+    Attributes:
+        file: The file, as the user named it.
+        line: Line, from 1; 0 where the file as a whole is meant.
+        key: Path of keys, joined by dots; empty at the top.
+        expected: What should have stood there.
+        came: What stood there.
+        hint: The way out; may be empty.
+    """
+
+    file: str
+    line: int
+    key: str
+    expected: str
+    came: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        key = f" {self.key}:" if self.key else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place}:{key} expected {self.expected}, came {self.came}{hint}"
+
+
+class ConfigurationInvalid(ConfigurationError):
+    """One or more problems in configuration files."""
+
+    code = "configuration_invalid"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConditionInvalid(ConfigurationError):
+    """A condition that does not compile, or that names a value which does not exist."""
+
+    code = "condition_invalid"
+
+    def __init__(self, source: str, *, reason: str) -> None:
+        super().__init__(f"condition {source!r}: {reason}", hint="conditions are CEL expressions")
+        self.source = source
+        self.reason = reason
+
+
+class InputError(EdgeNodeError):
+    """What came in cannot be used; whoever sent it can mend it."""
+
+    code = "input"
+
+
+class PayloadInvalid(InputError):
+    """A payload that cannot be read."""
+
+    code = "payload_invalid"
+
+    def __init__(self, *, expected: str, came: str, hint: str = "") -> None:
+        super().__init__(f"payload: expected {expected}, came {came}", hint=hint, field="payload")
+
+
+class EnvelopeInvalid(InputError):
+    """A request that lacks what it needs."""
+
+    code = "envelope_invalid"
+
+    def __init__(self, field: str, *, expected: str, came: str, hint: str = "") -> None:
+        super().__init__(f"{field}: expected {expected}, came {came}", hint=hint, field=field)
+
+
+class TopicInvalid(InputError):
+    """A topic, or a name that is to stand in one, that MQTT or this layout does not allow."""
+
+    code = "topic_invalid"
+
+    def __init__(self, value: str, *, expected: str) -> None:
+        super().__init__(f"topic: expected {expected}, came {value!r}", field="topic")
+
+
+class BusError(EdgeNodeError):
+    """The bus cannot be used."""
+
+    code = "bus"
+
+
+class BrokerUnreachable(BusError):
+    """No connection to the broker."""
+
+    code = "broker_unreachable"
+    retryable = True
+
+    def __init__(self, address: str, *, reason: str) -> None:
+        super().__init__(
+            f"broker {address}: expected a connection, came {reason}",
+            hint="is the broker running, and do host and port in the configuration match?",
+            field="broker",
+        )
+
+
+class BrokerRefused(BusError):
+    """The broker answered, and said no."""
+
+    code = "broker_refused"
+    exit_status = 78
+
+    def __init__(self, address: str, *, reason: str) -> None:
+        super().__init__(
+            f"broker {address}: expected to be let in, came {reason!r}",
+            hint="check broker.username, broker.password_file and the broker's access list",
+            field="broker",
+        )
+
+
+class JournalError(EdgeNodeError):
+    """The journal cannot be opened, read or written."""
+
+    code = "journal"
+
+    def __init__(self, path: Path, *, reason: str, hint: str = "") -> None:
+        super().__init__(f"journal {path}: {reason}", hint=hint, field="journal")
+
+
+class KnowledgeError(EdgeNodeError):
+    """Manuals cannot be read, indexed or searched."""
+
+    code = "knowledge"
+
+
+class DocumentUnreadable(KnowledgeError):
+    """One file of a manual cannot be read."""
+
+    code = "document_unreadable"
+
+    def __init__(self, path: Path | str, *, expected: str, came: str, hint: str = "") -> None:
+        super().__init__(f"document {path}: expected {expected}, came {came}", hint=hint, field="knowledge")
+        self.path = path
+
+
+class ModelError(EdgeNodeError):
+    """A model cannot be found, fetched, built or run."""
+
+    code = "model"
+
+
+class ModelUnknown(ModelError):
+    """No such model in the catalogue."""
+
+    code = "model_unknown"
+    exit_status = 78
+
+    def __init__(self, name: str, *, known: Sequence[str]) -> None:
+        super().__init__(
+            f"model {name!r}: expected one of {', '.join(sorted(known))}",
+            hint="`edge-node model list` shows the catalogue",
+            field="model",
+        )
+
+
+class ModelMissing(ModelError):
+    """A model of the catalogue that is not on this machine yet."""
+
+    code = "model_missing"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"model {name}: not on this machine yet", hint=f"edge-node model pull {name}", field="model"
+        )
+
+
+class ModelCorrupt(ModelError):
+    """A file that is not the one the catalogue names."""
+
+    code = "model_corrupt"
+
+    def __init__(self, path: Path, *, expected: str, came: str, hint: str = "") -> None:
+        super().__init__(f"model file {path}: expected {expected}, came {came}", hint=hint, field="model")
+        self.path = path
+
+
+class ModelUnavailable(ModelError):
+    """None of a model's sources could be fetched."""
+
+    code = "model_unavailable"
+    retryable = True
+
+    def __init__(self, name: str, *, tried: Sequence[str]) -> None:
+        super().__init__(
+            f"model {name}: no source could be fetched; tried " + "; ".join(tried),
+            hint="check the network, or put the file at the path that `edge-node model show` names",
+            field="model",
+        )
+
+
+class ModelUnsupported(ModelError):
+    """An architecture, a tensor type or a file format that cannot be run."""
+
+    code = "model_unsupported"
+
+    def __init__(self, path: Path | str, *, expected: str, came: str) -> None:
+        super().__init__(f"model {path}: expected {expected}, came {came}", field="model")
+
+
+class ContextExceeded(ModelError):
+    """A prompt that does not fit the context."""
+
+    code = "context_exceeded"
+
+    def __init__(self, *, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"prompt: expected at most {limit} tokens, came {tokens}",
+            hint="raise model.context or lower knowledge.passages",
+            field="prompt",
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class GrammarInvalid(ModelError):
+    """A grammar that does not compile or cannot be satisfied."""
+
+    code = "grammar_invalid"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"grammar: {reason}", field="grammar")
+
+
+class Unavailable(EdgeNodeError):
+    """Something optional is not installed."""
+
+    code = "unavailable"
+
+    def __init__(self, what: str, *, hint: str) -> None:
+        super().__init__(f"{what} is not installed", hint=hint)

@@ -1,0 +1,450 @@
+"""What travels between the stages: frozen dataclasses and enumerations, nothing else.
+
+Knows no stage, no library and no wire format. Times are seconds since the epoch (UTC) unless a
+name says otherwise; identifiers are UUIDv7 in text form, so that they sort by time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT publication as it arrived.
+
+    Attributes:
+        id: Identifier given on arrival.
+        topic: Topic it was published on.
+        payload: Body as it came.
+        received_at: Arrival, seconds since the epoch.
+        qos: Quality of service it was delivered with.
+        retained: Whether the broker had kept it from before.
+        durable: Whether it stands in the journal and must reach a recorded end.
+        response_topic: MQTT 5 Response-Topic, or empty.
+        correlation: MQTT 5 Correlation-Data, or empty.
+    """
+
+    id: str
+    topic: str
+    payload: bytes
+    received_at: float
+    qos: int = 0
+    retained: bool = False
+    durable: bool = False
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One MQTT publication that is to leave.
+
+    Attributes:
+        topic: Topic to publish on.
+        payload: Body.
+        qos: Quality of service, 0 or 1.
+        retain: Whether the broker keeps it.
+        expiry_s: MQTT 5 Message-Expiry in seconds, or None.
+        correlation: MQTT 5 Correlation-Data, or empty.
+        content_type: MQTT 5 Content-Type, or empty.
+        command_id: The command this carries to a device, or empty.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    expiry_s: int | None = None
+    correlation: bytes = b""
+    content_type: str = "application/json"
+    command_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one message said about one device, in the words of one node.
+
+    Attributes:
+        node: Node whose `listen` entry matched.
+        device: Device named by the topic.
+        fields: Field name to value, only those the payload held.
+        observed_at: Seconds since the epoch.
+    """
+
+    node: str
+    device: str
+    fields: Mapping[str, Any]
+    observed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """The last known state of one device, as one node sees it.
+
+    Attributes:
+        node: The node whose field names are used.
+        device: The device.
+        fields: Field name to last value; values older than the node's `stale` are left out.
+        seen_at: Time of the last message, seconds since the epoch.
+        online: Whether it was heard from within the node's `stale`.
+    """
+
+    node: str
+    device: str
+    fields: Mapping[str, Any]
+    seen_at: float
+    online: bool
+
+
+class RequestKind(StrEnum):
+    """What made a message into a request."""
+
+    ALARM = "alarm"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something that wants a decision.
+
+    Attributes:
+        id: Identifier; the decision carries the same.
+        kind: An alarm of a trigger, or words of a person.
+        message_id: The message it came from; for a timer, the last message it rests on.
+        created_at: Seconds since the epoch.
+        node: Node that is asked; empty where the words must tell.
+        text: What was said, or a sentence that tells the alarm.
+        user: Who asks, from the topic; empty for an alarm.
+        trigger: The trigger that fired; empty for a person.
+        device: The device the alarm is about; empty for a person.
+        reply_to: Topic the answer goes to; empty where nobody waits.
+        correlation: Correlation of the caller, handed back with every reply.
+    """
+
+    id: str
+    kind: RequestKind
+    message_id: str
+    created_at: float
+    node: str = ""
+    text: str = ""
+    user: str = ""
+    trigger: str = ""
+    device: str = ""
+    reply_to: str = ""
+    correlation: str = ""
+
+
+class Origin(StrEnum):
+    """Which tier proposed a draft."""
+
+    RULE = "rule"
+    TEMPLATE = "template"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A cited piece of a manual.
+
+    Attributes:
+        file: Path relative to the node's folder, with forward slashes.
+        first_line: First line of the piece, from 1.
+        last_line: Last line of the piece, inclusive.
+        text: The piece as it stands in the file.
+        heading: Headings above it, joined by " > "; may be empty.
+        node: Node whose knowledge it belongs to.
+        score: Fused rank score, greater is better.
+        similarity: Cosine similarity to the query in the embedding space, -1 to 1.
+        page: Page of a PDF, from 1, or None.
+    """
+
+    file: str
+    first_line: int
+    last_line: int
+    text: str
+    heading: str = ""
+    node: str = ""
+    score: float = 0.0
+    similarity: float = 0.0
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """Words that stand in a manual, with the place where they stand.
+
+    Attributes:
+        text: The words, exactly as in the file but for line breaks.
+        file: Path relative to the node's folder.
+        first_line: First line, from 1.
+        last_line: Last line, inclusive.
+        page: Page of a PDF, from 1, or None.
+    """
+
+    text: str
+    file: str
+    first_line: int
+    last_line: int
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDraft:
+    """A command that understanding or the model proposes.
+
+    Attributes:
+        node: Node the command belongs to.
+        name: Name of the command.
+        arguments: Argument name to value.
+        origin: Tier that proposed it.
+        confidence: 0 to 1.
+    """
+
+    node: str
+    name: str
+    arguments: Mapping[str, Any]
+    origin: Origin
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDraft:
+    """An answer made of quotations; none of them means that the manuals do not tell.
+
+    Attributes:
+        node: Node that answers.
+        quotations: What was found, in order.
+    """
+
+    node: str
+    quotations: tuple[Quotation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NothingDraft:
+    """Nothing is proposed.
+
+    Attributes:
+        node: Node that was asked; empty where none fits.
+        reason: Why, in a sentence for the person who asked.
+        code: `none_fits`, `ask_back` or `not_understood`.
+    """
+
+    node: str
+    reason: str
+    code: str = "none_fits"
+
+
+Draft = CommandDraft | AnswerDraft | NothingDraft
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What the cheap tiers could not settle; the model goes on from here.
+
+    Attributes:
+        node: Node to answer; empty where the passages found must tell.
+        question: True where words from the manuals are wanted, False where a command may be meant.
+        commands: Names of the commands that come into question, best first.
+        examples: Sentence and call, nearest first, to show to the model.
+    """
+
+    node: str
+    question: bool
+    commands: tuple[str, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What one rule of the gate said.
+
+    Attributes:
+        rule: Name of the rule, such as `arguments` or `require[0]`.
+        passed: Whether it let the draft through.
+        reason: What it saw, in a sentence.
+    """
+
+    rule: str
+    passed: bool
+    reason: str = ""
+
+
+class Outcome(StrEnum):
+    """What the gate says of a draft."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    NEEDS_APPROVAL = "needs_approval"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of a command draft.
+
+    Attributes:
+        outcome: Allowed, denied, or allowed once a person approves.
+        rules: Every rule that was asked, in order; the last one decided.
+    """
+
+    outcome: Outcome
+    rules: tuple[RuleResult, ...]
+
+    @property
+    def reason(self) -> str:
+        """The sentence of the rule that decided."""
+        return self.rules[-1].reason if self.rules else ""
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule that decided."""
+        return self.rules[-1].rule if self.rules else ""
+
+
+class CommandState(StrEnum):
+    """Where a command is in its life."""
+
+    PROPOSED = "proposed"
+    DENIED = "denied"
+    AWAITING_APPROVAL = "awaiting_approval"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a device is expected to report once it has carried out a command.
+
+    Attributes:
+        field: Field of the device.
+        value: Value that shows it.
+        within_s: Seconds it may take.
+    """
+
+    field: str
+    value: Any
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command with an identifier and a life.
+
+    Attributes:
+        id: Identifier; a device sees at most one message with it.
+        node: Node it belongs to.
+        name: Name in the node file.
+        device: Device it goes to; empty where it names none.
+        arguments: Argument name to value.
+        state: Where it is in its life.
+        created_at: Seconds since the epoch.
+        expires_at: When it is no longer to be sent, seconds since the epoch.
+        idempotent: Whether it may be sent again after a crash.
+        topic: Topic of the device.
+        payload: What the device gets.
+        expectation: What shows that it was done, or None where nothing can.
+        reply_to: Topic of the person who ordered it, or empty.
+        correlation: Correlation of that person's request.
+        detail: What was seen in the last step of its life, in a sentence.
+    """
+
+    id: str
+    node: str
+    name: str
+    device: str
+    arguments: Mapping[str, Any]
+    state: CommandState
+    created_at: float
+    expires_at: float
+    idempotent: bool
+    topic: str
+    payload: bytes
+    expectation: Expectation | None = None
+    reply_to: str = ""
+    correlation: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The record of all that was done about one request.
+
+    Attributes:
+        request: What wanted a decision.
+        draft: What was proposed.
+        verdict: What the gate said; None where there was no command to judge.
+        command: The command that came of it; None where none did.
+        passages: What was retrieved.
+        states: Device to field values at the time of the decision.
+        stages_ms: Stage to milliseconds spent.
+        model: What the model read and wrote: prompt, text, token counts; empty where it was not asked.
+    """
+
+    request: Request
+    draft: Draft
+    verdict: Verdict | None = None
+    command: Command | None = None
+    passages: tuple[Passage, ...] = ()
+    states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a chat prompt.
+
+    Attributes:
+        role: `system`, `user` or `assistant`.
+        content: The words.
+    """
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What generated text must be a sentence of.
+
+    Attributes:
+        source: A JSON Schema as JSON text, or a Lark grammar in llguidance's dialect.
+        kind: `json_schema` or `lark`.
+    """
+
+    source: str
+    kind: str = "json_schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a language model wrote.
+
+    Attributes:
+        text: The words, without special tokens.
+        prompt_tokens: Tokens read.
+        cached_tokens: Of these, how many were already in the cache.
+        tokens: Tokens written.
+        forced_tokens: Of these, how many the grammar left no choice for.
+        complete: False where it stopped at the token limit before the grammar was satisfied.
+        log_probability: Mean natural logarithm of the probability of the chosen tokens, 0 at best.
+    """
+
+    text: str
+    prompt_tokens: int
+    cached_tokens: int
+    tokens: int
+    forced_tokens: int
+    complete: bool
+    log_probability: float

@@ -1,0 +1,152 @@
+"""The wire layout: how topics are built, matched and taken apart.
+
+Pure functions over strings; knows nothing of payloads, brokers or nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edge_node.errors import TopicInvalid
+
+VERSION = "edge/v1"
+MAX_TOPIC_BYTES = 65_535
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+def is_name(value: str) -> bool:
+    """Return whether `value` may name an edge, a node, a user or a device in a topic."""
+    return _NAME.fullmatch(value) is not None
+
+
+def check_topic(topic: str) -> str:
+    """Return `topic` if a message may be published on it.
+
+    Raises:
+        TopicInvalid: It is empty, too long, or holds a wildcard or a control character.
+
+    Source: MQTT 5.0, sections 1.5.4 and 4.7.
+    """
+    if not topic or len(topic.encode()) > MAX_TOPIC_BYTES:
+        raise TopicInvalid(topic[:80], expected=f"1 to {MAX_TOPIC_BYTES} bytes")
+    if any(character in "+#" or ord(character) < 0x20 for character in topic):  # noqa: PLR2004
+        raise TopicInvalid(topic, expected="no wildcard and no control character")
+    return topic
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPattern:
+    """A topic in which names in braces stand for one level each, as in `plant/{pump}/telemetry`.
+
+    Attributes:
+        source: The pattern as the user wrote it.
+        filter: The MQTT topic filter that subscribes to it.
+        names: The names in braces, in order; the first one names the device.
+    """
+
+    source: str
+    filter: str
+    names: tuple[str, ...]
+    _regex: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, source: str) -> TopicPattern:
+        """Return the pattern that `source` writes down.
+
+        `+` matches one level and `#`, at the end, any number; neither gives a name.
+
+        Raises:
+            TopicInvalid: A level mixes text and braces, a name stands twice, or `#` is not last.
+        """
+        levels, names = [], []
+        expressions = []
+        parts = source.split("/")
+        for index, level in enumerate(parts):
+            found = _PLACEHOLDER.fullmatch(level)
+            if found:
+                if found[1] in names:
+                    raise TopicInvalid(source, expected=f"{{{found[1]}}} only once")
+                names.append(found[1])
+                levels.append("+")
+                expressions.append(f"(?P<{found[1]}>[^/]+)")
+            elif level == "+":
+                levels.append("+")
+                expressions.append("[^/]*")
+            elif level == "#" and index == len(parts) - 1:
+                levels.append("#")
+                expressions.append(".*")
+            elif any(character in level for character in "{}+#"):
+                raise TopicInvalid(source, expected="a name in braces or a wildcard to fill its whole level")
+            else:
+                levels.append(level)
+                expressions.append(re.escape(level))
+        regex = re.compile("/".join(expressions).replace("/.*", "(?:/.*)?"))
+        return cls(source, "/".join(levels), tuple(names), regex)
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """Return name to level for a topic that matches, or None."""
+        found = self._regex.fullmatch(topic)
+        return found.groupdict() if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTopics:
+    """The topics of one edge.
+
+    Attributes:
+        edge: Identifier of the edge.
+    """
+
+    edge: str
+
+    @property
+    def root(self) -> str:
+        """Prefix of every topic of this edge."""
+        return f"{VERSION}/{self.edge}"
+
+    @property
+    def status(self) -> str:
+        """Retained state of the edge; also its last will."""
+        return f"{self.root}/status"
+
+    @property
+    def info(self) -> str:
+        """Retained description: versions, nodes, models."""
+        return f"{self.root}/info"
+
+    @property
+    def asks(self) -> str:
+        """Filter of all questions and orders."""
+        return f"{self.root}/ask/+"
+
+    def ask(self, user: str) -> str:
+        """Return the topic on which `user` asks."""
+        return f"{self.root}/ask/{user}"
+
+    def asking_user(self, topic: str) -> str | None:
+        """Return who speaks on an ask topic, or None for any other topic."""
+        prefix = f"{self.root}/ask/"
+        user = topic.removeprefix(prefix)
+        return user if topic.startswith(prefix) and user and "/" not in user else None
+
+    def reply(self, user: str) -> str:
+        """Return the topic on which `user` is answered."""
+        return f"{self.root}/reply/{user}"
+
+    def command(self, command_id: str) -> str:
+        """Return the topic that tells the life of a command."""
+        return f"{self.root}/cmd/{command_id}"
+
+    def event(self, trigger: str) -> str:
+        """Return the topic that tells what a trigger's firing led to."""
+        return f"{self.root}/event/{trigger}"
+
+    def dead(self, reason: str) -> str:
+        """Return the topic for messages that could not be handled."""
+        return f"{self.root}/dead/{reason}"
+
+    def may_reply_to(self, topic: str, *, user: str) -> bool:
+        """Return whether an MQTT 5 Response-Topic lies in the caller's own reply space."""
+        return topic == self.reply(user) or topic.startswith(self.reply(user) + "/")
