@@ -1,0 +1,47 @@
+"""A configuration that was read and found good.
+
+Knows the models of both files and where they were found; knows nothing of how they are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_node.config.models import NodeConfig, RuntimeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node, as its folder describes it.
+
+    Attributes:
+        spec: The content of node.yaml.
+        folder: The folder; patterns of `knowledge` are relative to it.
+    """
+
+    spec: NodeConfig
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+        return self.spec.name
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The runtime file and all nodes it names.
+
+    Attributes:
+        runtime: The content of the runtime file.
+        nodes: The nodes, sorted by name.
+        file: The runtime file.
+    """
+
+    runtime: RuntimeConfig
+    nodes: tuple[Node, ...]
+    file: Path
