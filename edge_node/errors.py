@@ -4,17 +4,22 @@ Knows facts and sentences; knows nothing of where an error is shown.
 
     EdgeNodeError
     ├── ConfigurationError        the configuration cannot be used (exit status 78)
+    │   ├── ConfigurationMissing  no runtime file where one was looked for
     │   ├── ConfigurationInvalid  one or more problems, each with file:line and key path
     │   └── ConditionInvalid      a CEL expression does not compile or names what is not there
     ├── InputError                what came from the bus cannot be used; its sender can mend it
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
-    │   └── TopicInvalid          a topic or a name that may not stand in one
+    │   ├── TopicInvalid          a topic or a name that may not stand in one
+    │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
     │   ├── BrokerUnreachable     no connection (retryable)
-    │   └── BrokerRefused         the broker answered no (exit status 78 where retrying cannot help)
-    ├── JournalError              the journal cannot be opened, read or written
+    │   ├── BrokerRefused         the broker answered no (exit status 78 where retrying cannot help)
+    │   └── EdgeSilent            an edge did not answer in time (retryable)
+    ├── DatabaseError             a database file cannot be opened, read or written
+    │   └── JournalError          the same of the journal
     ├── KnowledgeError
+    │   ├── KnowledgeIndexError   the index cannot be opened, read or written (also a DatabaseError)
     │   └── DocumentUnreadable    one file of a manual; the others are indexed
     ├── ModelError
     │   ├── ModelUnknown          no such name in the catalogue
@@ -24,7 +29,10 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── ModelUnsupported      an architecture or a type this build cannot run
     │   ├── ContextExceeded       the prompt does not fit
     │   └── GrammarInvalid        a grammar that does not compile or cannot be satisfied
-    └── Unavailable               something optional is not installed
+    ├── Unavailable               something optional is not installed
+    ├── SiteNotReady              the demo's runtime did not get ready
+    ├── Busy                      too much waits for the model (retryable)
+    └── InternalFault             a fault of edge_node itself
 """
 
 from __future__ import annotations
@@ -73,6 +81,19 @@ class ConfigurationError(EdgeNodeError):
 
     code = "configuration"
     exit_status = 78
+
+
+class ConfigurationMissing(ConfigurationError):
+    """No runtime file in any of the places where one was looked for."""
+
+    code = "configuration_missing"
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        looked = ", ".join(str(place) for place in places)
+        super().__init__(
+            f"configuration: expected a runtime file, came none at {looked}",
+            hint="name one with --config, or make one with `edge-node init DIR`",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +177,15 @@ class TopicInvalid(InputError):
         super().__init__(f"topic: expected {expected}, came {value!r}", field="topic")
 
 
+class TransitionInvalid(InputError):
+    """A step that a command cannot take from where it is in its life."""
+
+    code = "transition_invalid"
+
+    def __init__(self, command_id: str, *, expected: str, came: str) -> None:
+        super().__init__(f"command {command_id[:80]}: expected {expected}, came {came}", field="command")
+
+
 class BusError(EdgeNodeError):
     """The bus cannot be used."""
 
@@ -190,19 +220,45 @@ class BrokerRefused(BusError):
         )
 
 
-class JournalError(EdgeNodeError):
+class EdgeSilent(BusError):
+    """An edge did not answer in time."""
+
+    code = "edge_silent"
+    retryable = True
+
+    def __init__(self, edge: str, *, timeout_s: float) -> None:
+        super().__init__(
+            f"edge {edge}: expected a reply within {timeout_s:g} s, came none",
+            hint="is it running? `edge-node run` says so in its log, and its status topic tells",
+        )
+
+
+class DatabaseError(EdgeNodeError):
+    """A database file cannot be opened, read or written."""
+
+    code = "database"
+
+    def __init__(self, path: Path, *, reason: str, hint: str = "") -> None:
+        super().__init__(f"{self.code} {path}: {reason}", hint=hint, field=self.code)
+        self.path = path
+
+
+class JournalError(DatabaseError):
     """The journal cannot be opened, read or written."""
 
     code = "journal"
-
-    def __init__(self, path: Path, *, reason: str, hint: str = "") -> None:
-        super().__init__(f"journal {path}: {reason}", hint=hint, field="journal")
 
 
 class KnowledgeError(EdgeNodeError):
     """Manuals cannot be read, indexed or searched."""
 
     code = "knowledge"
+
+
+class KnowledgeIndexError(DatabaseError, KnowledgeError):
+    """The index of the manuals cannot be opened, read or written."""
+
+    code = "knowledge_index"
 
 
 class DocumentUnreadable(KnowledgeError):
@@ -310,3 +366,40 @@ class Unavailable(EdgeNodeError):
 
     def __init__(self, what: str, *, hint: str) -> None:
         super().__init__(f"{what} is not installed", hint=hint)
+
+
+class Busy(EdgeNodeError):
+    """Too much waits for the model already."""
+
+    code = "busy"
+    retryable = True
+
+    def __init__(self, *, waiting: int) -> None:
+        super().__init__(
+            f"queue: expected room, came a request behind {waiting} others",
+            hint="ask again in a while",
+            field="limits.queue",
+        )
+
+
+class InternalFault(EdgeNodeError):
+    """A fault of edge_node itself; the log has the trace."""
+
+    code = "internal"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"edge_node failed with {kind} on this message", hint="the log of the service holds the trace"
+        )
+
+
+class SiteNotReady(EdgeNodeError):
+    """The runtime of a demo or a benchmark did not get ready."""
+
+    code = "site_not_ready"
+
+    def __init__(self, log_file: Path, *, last_words: str) -> None:
+        super().__init__(
+            f"runtime: expected it to get ready, came: {last_words or 'nothing'}",
+            hint=f"the log is {log_file}",
+        )

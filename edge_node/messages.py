@@ -28,6 +28,7 @@ class Message:
         durable: Whether it stands in the journal and must reach a recorded end.
         response_topic: MQTT 5 Response-Topic, or empty.
         correlation: MQTT 5 Correlation-Data, or empty.
+        dropped_bytes: Size of a payload that was too large to keep; the payload is empty then.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Message:
     durable: bool = False
     response_topic: str = ""
     correlation: bytes = b""
+    dropped_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge_node.errors import BusError, EdgeNodeError
     from edge_node.messages import (
         Command,
         CommandDraft,
@@ -36,8 +37,22 @@ if TYPE_CHECKING:
 class Bus(Protocol):
     """The broker, seen from inside."""
 
-    def publish(self, outgoing: Outgoing, *, on_acknowledged: Callable[[], None] | None = None) -> None:
-        """Hand a message to the broker; `on_acknowledged` is called once the broker has it."""
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+
+    def publish(
+        self,
+        outgoing: Outgoing,
+        *,
+        on_acknowledged: Callable[[], None] | None = None,
+        on_failed: Callable[[BusError], None] | None = None,
+    ) -> None:
+        """Hand a message to the broker; after a return exactly one of the callbacks is called.
+
+        Raises:
+            BrokerUnreachable: There is no connection; the message has not left.
+        """
 
 
 class Twin(Protocol):
@@ -45,6 +60,8 @@ class Twin(Protocol):
 
     def observe(self, message: Message) -> tuple[Observation, ...]:
         """Take up what a message says; one observation for each node that listens to its topic.
+
+        A retained message makes none: nobody knows how old it is.
 
         Raises:
             PayloadInvalid: A node listens, and the payload cannot be read.
@@ -88,7 +105,9 @@ class Retrieval(Protocol):
 class Drafting(Protocol):
     """The language model, asked for a command or for quotations."""
 
-    def draft(self, request: Request, matter: Open, passages: Sequence[Passage]) -> tuple[Draft, Mapping[str, object]]:
+    def draft(
+        self, request: Request, matter: Open, passages: Sequence[Passage]
+    ) -> tuple[Draft, Mapping[str, object]]:
         """Return a draft and what the model read and wrote."""
 
 
@@ -112,6 +131,16 @@ class Lifecycle(Protocol):
         """Return the commands whose state changed by the passing of time, up to `now`."""
 
 
+class Announcing(Protocol):
+    """What the bus is told about decisions and commands."""
+
+    def outgoing(self, decisions: Sequence[Decision], moved: Sequence[Command]) -> tuple[Outgoing, ...]:
+        """Return the messages to devices and people that follow from decisions and state changes."""
+
+    def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
+        """Return the dead letter of a message, and the error to its sender where there is a way to one."""
+
+
 class Journal(Protocol):
     """What must survive a power cut."""
 
@@ -125,6 +154,22 @@ class Journal(Protocol):
         dead: str = "",
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it."""
+
+
+class Progress(Protocol):
+    """Whom a long piece of work tells how far it is; one piece of work at a time."""
+
+    def start(self, label: str, total: int) -> None:
+        """Begin a piece of work of `total` bytes or steps."""
+
+    def advance(self, done: int) -> None:
+        """Say how many bytes or steps are done in all."""
+
+    def finish(self) -> None:
+        """End the piece of work, done or not."""
+
+    def note(self, text: str) -> None:
+        """Say what a person should know, such as a file that had to be fetched again."""
 
 
 class Embedder(Protocol):

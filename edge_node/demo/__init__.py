@@ -1,0 +1,1 @@
+"""Simulated devices, and a tour that shows the framework on them."""

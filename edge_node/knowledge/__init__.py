@@ -1,0 +1,1 @@
+"""Manuals read, cut into passages, indexed, searched and cited."""

@@ -1,0 +1,1 @@
+"""What was asked or ordered: rules, sentence templates, nearest examples, then the language model."""

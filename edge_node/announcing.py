@@ -1,0 +1,186 @@
+"""What the bus is told: envelopes for replies, events, the life of commands, and dead letters.
+
+Knows the wire layout and the values; knows no broker, no stage and no file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edge_node.identifiers import new_id
+from edge_node.messages import (
+    AnswerDraft,
+    Command,
+    CommandDraft,
+    CommandState,
+    Decision,
+    NothingDraft,
+    Outgoing,
+    Quotation,
+    RequestKind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_node.errors import EdgeNodeError
+    from edge_node.messages import Message
+    from edge_node.topics import EdgeTopics
+
+NOT_IN_THE_MANUALS = "That is not in the manuals."
+_MOVING = frozenset({CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT})
+
+
+def cite(quotation: Quotation) -> str:
+    """Return the place of a quotation as people write it, such as `manual/pump.md:12-14`."""
+    if quotation.page is not None:
+        return f"{quotation.file}, page {quotation.page}"
+    lines = f"{quotation.first_line}"
+    if quotation.last_line != quotation.first_line:
+        lines += f"-{quotation.last_line}"
+    return f"{quotation.file}:{lines}"
+
+
+@dataclass(frozen=True, slots=True)
+class Announcing:
+    """Envelopes in the wire layout of one edge.
+
+    Attributes:
+        topics: Topics of the edge.
+        clock: Wall clock, seconds since the epoch.
+    """
+
+    topics: EdgeTopics
+    clock: Callable[[], float]
+
+    def outgoing(self, decisions: Sequence[Decision], moved: Sequence[Command]) -> tuple[Outgoing, ...]:
+        """Return what devices and people get: commands, their lives, replies and events."""
+        told: list[Outgoing] = []
+        for command in moved:
+            told += self.life(command)
+        for decision in decisions:
+            if decision.command:
+                told += self._order(decision.command)
+            told += self._outcome(decision)
+        return tuple(told)
+
+    def life(self, command: Command) -> list[Outgoing]:
+        """Return the message on the command's own topic, and the reply to who ordered it, if any."""
+        data = command_data(command)
+        told = [self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)]
+        if command.reply_to:
+            told.append(self.envelope(command.reply_to, "command", data, corr=command.correlation))
+        return told
+
+    def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
+        """Return the dead letter of a message, and the error to its sender where there is a way to one."""
+        data = {"topic": message.topic, "error": error.as_dict(), "text": str(error), "final": True}
+        told = [self.envelope(self.topics.dead(error.code), "error", data)]
+        user = self.topics.asking_user(message.topic)
+        if user:
+            corr = message.correlation.decode(errors="replace")
+            told.append(self.envelope(self.topics.reply(user), "error", data, corr=corr))
+        return tuple(told)
+
+    def envelope(
+        self, topic: str, kind: str, data: Mapping[str, Any], *, corr: str = "", retain: bool = False
+    ) -> Outgoing:
+        """Return a message of edge_node's own: `v id ts src corr type data`."""
+        stamp = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
+        body = {
+            "v": 1,
+            "id": new_id(),
+            "ts": stamp.replace("+00:00", "Z"),
+            "src": self.topics.edge,
+            "corr": corr,
+            "type": kind,
+            "data": data,
+        }
+        payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return Outgoing(topic, payload, retain=retain, correlation=corr.encode())
+
+    def _order(self, command: Command) -> list[Outgoing]:
+        """Return what the device gets, if it gets anything, and the first step of the command's life."""
+        told = [self.envelope(self.topics.command(command.id), "command", command_data(command))]
+        if command.state is CommandState.SENT:
+            expiry_s = max(1, int(command.expires_at - command.created_at))
+            told.append(Outgoing(command.topic, command.payload, expiry_s=expiry_s, command_id=command.id))
+        return told
+
+    def _outcome(self, decision: Decision) -> list[Outgoing]:
+        request = decision.request
+        data = {"decision": request.id, "node": decision.draft.node, **outcome_data(decision)}
+        if request.kind is RequestKind.ALARM:
+            data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
+            return [self.envelope(self.topics.event(request.trigger), "event", data)]
+        kind = "command" if decision.command else _KINDS[type(decision.draft)]
+        return [self.envelope(request.reply_to, kind, data, corr=request.correlation)]
+
+
+_KINDS: dict[type, str] = {AnswerDraft: "answer", NothingDraft: "nothing", CommandDraft: "command"}
+
+
+def outcome_data(decision: Decision) -> dict[str, Any]:
+    """Return what a person or an event is told of a decision; `final` where nothing more will follow."""
+    draft = decision.draft
+    if decision.command:
+        rule = decision.verdict.rule if decision.verdict else ""
+        return {**command_data(decision.command), "origin": _origin(draft), "rule": rule}
+    if isinstance(draft, AnswerDraft):
+        return {**answer_data(draft), "final": True}
+    reason = draft.reason if isinstance(draft, NothingDraft) else ""
+    code = draft.code if isinstance(draft, NothingDraft) else ""
+    return {"text": reason, "code": code, "final": True}
+
+
+def answer_data(draft: AnswerDraft) -> dict[str, Any]:
+    """Return an answer in words and as quotations with their places."""
+    quotations = [
+        {
+            "text": quotation.text,
+            "cite": cite(quotation),
+            "file": quotation.file,
+            "first_line": quotation.first_line,
+            "last_line": quotation.last_line,
+            "page": quotation.page,
+        }
+        for quotation in draft.quotations
+    ]
+    words = [f"“{quotation.text}” ({cite(quotation)})" for quotation in draft.quotations]
+    return {
+        "found": bool(quotations),
+        "text": "\n".join(words) or NOT_IN_THE_MANUALS,
+        "quotations": quotations,
+    }
+
+
+def command_data(command: Command) -> dict[str, Any]:
+    """Return the state of a command in words and in parts."""
+    spoken = ", ".join(f"{name} = {value}" for name, value in command.arguments.items())
+    call = f"{command.name}({spoken})"
+    detail = f": {command.detail}" if command.detail else ""
+    return {
+        "command_id": command.id,
+        "node": command.node,
+        "command": command.name,
+        "device": command.device,
+        "arguments": dict(command.arguments),
+        "state": command.state.value,
+        "reason": command.detail,
+        "text": f"{call} {command.state.value.replace('_', ' ')}{detail}",
+        "final": is_final(command),
+    }
+
+
+def is_final(command: Command) -> bool:
+    """Return whether nothing more will be told of a command."""
+    if command.state is CommandState.ACKNOWLEDGED:
+        return command.expectation is None
+    return command.state not in _MOVING
+
+
+def _origin(draft: object) -> str:
+    return draft.origin.value if isinstance(draft, CommandDraft) else ""

@@ -1,0 +1,62 @@
+"""`edge-node ask`: one question or order to a running edge."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_node.cli.options import config_option, find_config, json_option
+from edge_node.client import Client, Reply
+from edge_node.config.load import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True)
+@config_option
+@click.option("--user", default=None, help="Who asks; the name you are logged in with where left out.")
+@click.option("--node", default="", help="The node that is to answer; the words tell where left out.")
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Longest wait, in seconds.")
+@json_option
+def ask(
+    words: tuple[str, ...],
+    *,
+    config: Path | None,
+    user: str | None,
+    node: str,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    r"""Ask a running edge, or give it an order, and print what it answers as it comes.
+
+    The exit status is 0 where a question was answered or a command was carried out, and 1 where the manuals
+    do not tell, the order was denied or nothing was understood.
+
+    \b
+    Examples:
+      edge-node ask "how often is the bearing greased?"
+      edge-node ask slow pump two down to forty percent
+      edge-node ask --user ada --json "is the rover charging?"
+    """
+    runtime = load(find_config(config)).runtime
+    with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
+        reply = Reply("nothing", "", final=False, data={})
+        for reply in client.ask(" ".join(words), node=node, timeout_s=timeout_s):
+            click.echo(
+                json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False) if as_json else reply.text
+            )
+    sys.exit(0 if _succeeded(reply) else 1)
+
+
+def _succeeded(reply: Reply) -> bool:
+    if reply.kind == "answer":
+        return bool(reply.data.get("found"))
+    return reply.kind == "command" and reply.data.get("state") not in _FAILED

@@ -1,0 +1,174 @@
+"""`edge-node model`: list, fetch, show and build models.
+
+Knows the model store and the terminal; knows nothing of how a model is fetched or built.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from edge_node.cli.options import json_option
+from edge_node.cli.progress import progress_bars
+from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
+from edge_node.model.store import ModelStore
+from edge_node.paths import models_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_node.model.store import ModelStatus
+
+
+@click.group()
+def model() -> None:
+    r"""List, fetch and build models.
+
+    Models lie in $EDGE_NODE_HOME/models. Your own go into $EDGE_NODE_HOME/models.yaml, laid out like
+    the catalogue that comes along; each file counts only with its sha256.
+
+    \b
+    Examples:
+      edge-node model pull              both default models
+      edge-node model list
+      edge-node model show all-minilm-l6-v2
+    """
+
+
+@model.command(name="list")
+@json_option
+def list_models(*, as_json: bool) -> None:
+    r"""Show every model of the catalogue and how far it has come on this machine.
+
+    \b
+    Examples:
+      edge-node model list
+      edge-node model list --json
+    """
+    statuses = _store().describe_all()
+    if as_json:
+        _print_json([_summary(status) for status in statuses])
+        return
+    table = Table("name", "kind", "state", "size", "on disk", "licence", box=None, pad_edge=False)
+    for status in statuses:
+        entry = status.entry
+        table.add_row(
+            status.name,
+            entry.kind,
+            status.state,
+            decimal(entry.size_bytes),
+            decimal(status.bytes_on_disk),
+            entry.licence,
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@model.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@json_option
+def pull(names: tuple[str, ...], *, as_json: bool) -> None:
+    r"""Fetch models and make them ready to run; without a NAME, both default models.
+
+    NAME is a name of the catalogue or a path to a GGUF file of your own. What is already here and
+    whole is left alone; a file with wrong bytes is named and fetched again.
+
+    \b
+    Examples:
+      edge-node model pull
+      edge-node model pull all-minilm-l6-v2
+      edge-node model pull ~/models/tiny-llama.Q8_0.gguf
+    """
+    store = _store()
+    with progress_bars() as progress:
+        folders = {name: store.ensure(name, progress=progress) for name in names or DEFAULT_MODELS}
+    _print_folders(folders, as_json=as_json)
+
+
+@model.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    r"""Show where a model comes from, what its files hash to and where they lie.
+
+    \b
+    Examples:
+      edge-node model show smollm2-135m-instruct
+      edge-node model show all-minilm-l6-v2 --json
+    """
+    status = _store().describe(name)
+    if as_json:
+        _print_json({**_summary(status), "files": _files(status)})
+        return
+    facts = {**_summary(status), "size": decimal(status.entry.size_bytes)}
+    for key in ("name", "kind", "description", "licence", "size", "state", "detail", "folder"):
+        if facts[key]:
+            click.echo(f"{key:<12} {facts[key]}")
+    for file in _files(status):
+        click.echo(
+            f"\n{file['path']}\n  {'sha256':<10} {file['sha256']}\n  {'size':<10} {file['size_bytes']} bytes"
+        )
+        for source in file["sources"]:
+            click.echo(f"  {'source':<10} {source}")
+
+
+@model.command()
+@click.argument("name")
+@json_option
+def build(name: str, *, as_json: bool) -> None:
+    r"""Build the ONNX files of a language model anew from its GGUF file.
+
+    \b
+    Examples:
+      edge-node model build smollm2-135m-instruct
+      edge-node model build ~/models/tiny-llama.Q8_0.gguf
+    """
+    with progress_bars() as progress:
+        folder = _store().rebuild(name, progress=progress)
+    _print_folders({name: folder}, as_json=as_json)
+
+
+def _store() -> ModelStore:
+    return ModelStore(models_folder(), catalogue=Catalogue.load())
+
+
+def _summary(status: ModelStatus) -> dict[str, Any]:
+    return {
+        "name": status.name,
+        "kind": status.entry.kind,
+        "description": status.entry.description,
+        "licence": status.entry.licence,
+        "size_bytes": status.entry.size_bytes,
+        "bytes_on_disk": status.bytes_on_disk,
+        "state": status.state,
+        "detail": status.detail,
+        "folder": str(status.folder),
+    }
+
+
+def _files(status: ModelStatus) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": str(status.folder / file.name),
+            "sha256": file.sha256,
+            "size_bytes": file.size,
+            "sources": [str(source) for source in file.sources],
+        }
+        for file in status.entry.files
+    ]
+
+
+def _print_folders(folders: dict[str, Path], *, as_json: bool) -> None:
+    if as_json:
+        _print_json([{"name": name, "folder": str(folder)} for name, folder in folders.items()])
+        return
+    for name, folder in folders.items():
+        click.echo(f"{name} is ready in {folder}")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))

@@ -1,0 +1,155 @@
+"""A person's or a program's side of the bus: ask an edge, and hear what it answers.
+
+Knows the wire layout and a bus; knows nothing of how an edge decides.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from edge_node.bus.client import Listeners, MqttBus
+from edge_node.errors import BrokerUnreachable, EdgeSilent, PayloadInvalid
+from edge_node.identifiers import new_id
+from edge_node.messages import Outgoing
+from edge_node.payloads import read_json
+from edge_node.topics import EdgeTopics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from edge_node.bus.receipt import Receipt
+    from edge_node.config.models import BrokerConfig
+    from edge_node.errors import BrokerRefused
+    from edge_node.messages import Message
+
+log = structlog.get_logger(__name__)
+
+_MAX_REPLY_BYTES = 1024 * 1024
+_MAX_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One message of an edge to the person who asked.
+
+    Attributes:
+        kind: `answer`, `command`, `nothing` or `error`.
+        text: What it says, in words.
+        final: Whether nothing more will follow.
+        data: Everything it says.
+    """
+
+    kind: str
+    text: str
+    final: bool
+    data: Mapping[str, Any]
+
+
+class Client:
+    """A connection over which one user asks one edge; use it in a `with` block.
+
+    Example:
+        with Client(BrokerConfig(), edge="hall-3", user="ada") as client:
+            for reply in client.ask("slow pump two down to forty percent"):
+                print(reply.text)
+    """
+
+    def __init__(
+        self, broker: BrokerConfig, *, edge: str, user: str, connect_timeout_s: float = 10.0
+    ) -> None:
+        self._topics = EdgeTopics(edge)
+        self._user = user
+        self._address = f"{broker.host}:{broker.port}"
+        self._connect_timeout_s = connect_timeout_s
+        self._replies: dict[str, queue.Queue[Reply]] = {}
+        self._lock = threading.Lock()
+        self._refusal: BrokerRefused | None = None
+        self._bus = MqttBus(
+            broker.model_copy(update={"session": 0.0}),
+            client_id=f"edge-node-ask-{new_id()}",
+            listeners=Listeners(message=self._on_message, refused=self._on_refused),
+            max_payload_bytes=_MAX_REPLY_BYTES,
+        )
+        self._bus.subscribe({self._topics.reply(user): 1})
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            BrokerUnreachable: No connection came about in time.
+            BrokerRefused: The broker does not let this user in.
+        """
+        self._bus.start()
+        if not self._bus.wait_subscribed(self._connect_timeout_s):
+            self._bus.stop()
+            raise self._refusal or BrokerUnreachable(
+                self._address, reason=f"no answer within {self._connect_timeout_s:g} s"
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bus.stop()
+
+    def ask(self, text: str, *, node: str = "", timeout_s: float = 60.0) -> Iterator[Reply]:
+        """Yield what the edge answers, until it says that nothing more will follow.
+
+        Args:
+            text: A question or an order.
+            node: The node that is to answer; left out, the words tell.
+            timeout_s: Longest wait for the next reply.
+
+        Raises:
+            EdgeSilent: No reply came in time.
+        """
+        correlation = new_id()
+        replies: queue.Queue[Reply] = queue.Queue()
+        with self._lock:
+            self._replies[correlation] = replies
+        asked = {"text": text, "correlation": correlation} | ({"node": node} if node else {})
+        try:
+            self._bus.publish(
+                Outgoing(
+                    self._topics.ask(self._user),
+                    json.dumps(asked, ensure_ascii=False).encode(),
+                    correlation=correlation.encode(),
+                )
+            )
+            yield from self._collected(replies, timeout_s=timeout_s)
+        finally:
+            with self._lock:
+                del self._replies[correlation]
+
+    def _collected(self, replies: queue.Queue[Reply], *, timeout_s: float) -> Iterator[Reply]:
+        while True:
+            try:
+                reply = replies.get(timeout=timeout_s)
+            except queue.Empty:
+                raise EdgeSilent(self._topics.edge, timeout_s=timeout_s) from None
+            yield reply
+            if reply.final:
+                return
+
+    def _on_message(self, message: Message, receipt: Receipt) -> None:
+        self._bus.acknowledge(receipt)
+        try:
+            body = read_json(message.payload, max_bytes=_MAX_REPLY_BYTES, max_depth=_MAX_DEPTH)
+        except PayloadInvalid as error:
+            log.warning("reply_unreadable", topic=message.topic, reason=str(error))
+            return
+        data = body.get("data", {})
+        with self._lock:
+            replies = self._replies.get(body.get("corr", ""))
+        if replies is not None:
+            replies.put(Reply(body.get("type", ""), data.get("text", ""), bool(data.get("final")), data))
+
+    def _on_refused(self, refusal: BrokerRefused) -> None:
+        self._refusal = refusal

@@ -1,0 +1,133 @@
+"""The node file as a model: what to listen to, what makes a request, which commands there are.
+
+Knows the keys, their types, ranges and defaults; what keys mean to each other stands in
+`edge_node.config.crosscheck`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from edge_node.config.scalars import Identifier, Name, Seconds, Section
+
+
+class ListenConfig(Section):
+    """A topic that devices publish on."""
+
+    topic: str = Field(
+        description="Topic; a name in braces stands for one level, the first one names the device."
+    )
+    fields: dict[Identifier, str] = Field(
+        description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole payload."
+    )
+    qos: Literal[0, 1] = Field(
+        default=0, description="1 journals each message and loses none; 0 only updates the twin."
+    )
+
+
+class TriggerConfig(Section):
+    """What makes a message into a request."""
+
+    when: str | None = Field(default=None, description="CEL condition over the device's fields.")
+    until: str | None = Field(
+        default=None,
+        description="CEL condition that ends the episode; the opposite of `when` where left out.",
+    )
+    for_: Seconds | None = Field(default=None, alias="for", description="How long `when` must hold first.")
+    absent: Seconds | None = Field(default=None, description="Fires when a device was silent for this long.")
+    do: dict[Identifier, dict[Identifier, Any]] | None = Field(
+        default=None,
+        description="One command with its arguments; '{name}' takes a field or the device.",
+    )
+    choose: list[Identifier] | None = Field(
+        default=None, description="Commands among which the model may choose one, or none."
+    )
+    say: str | None = Field(
+        default=None, description="Sentence that tells the alarm; '{name}' takes a field or the device."
+    )
+    explain: bool = Field(default=False, description="Publish what the manual says about it with the event.")
+
+
+class ArgumentConfig(Section):
+    """One argument of a command: a JSON Schema, or a device."""
+
+    device: bool = Field(default=False, description="A device the twin knows.")
+    type: Literal["integer", "number", "string", "boolean"] | None = Field(
+        default=None, description="JSON type."
+    )
+    minimum: float | None = Field(default=None, description="Least value.")
+    maximum: float | None = Field(default=None, description="Greatest value.")
+    enum: list[str] | None = Field(default=None, min_length=1, description="Values allowed.")
+    unit: str | None = Field(default=None, description="Unit, as people say it.")
+    default: bool | int | float | str | None = Field(
+        default=None, description="Value where nothing was said."
+    )
+    description: str = Field(default="", description="What it means, for the model and for people.")
+
+
+class PublishConfig(Section):
+    """What a device gets."""
+
+    topic: str = Field(description="Topic of the device; '{argument}' is filled in.")
+    payload: Any = Field(
+        description="Payload; '{argument}' alone keeps its type, '{command_id}' names the command."
+    )
+    qos: Literal[0, 1] = Field(default=1, description="Quality of service.")
+    idempotent: bool = Field(default=False, description="Whether it may be sent again after a crash.")
+
+
+class LimitConfig(Section):
+    """How often and how far."""
+
+    every: Seconds | None = Field(
+        default=None, description="Least time between two commands of this name to one device."
+    )
+    step: float | None = Field(
+        default=None, gt=0, description="Largest change of the expected field at once."
+    )
+
+
+class ExpectConfig(Section):
+    """What shows that a command was carried out."""
+
+    field: Identifier = Field(description="Field of the device.")
+    equals: Any = Field(description="Value, or the name of an argument.")
+    within: Seconds = Field(default=5.0, description="How long it may take.")
+
+
+class CommandConfig(Section):
+    """A command a node may give."""
+
+    description: str = Field(description="What it does, one sentence; the model reads it.")
+    examples: list[str] = Field(
+        default_factory=list, description="Sentence templates in hassil's notation, arguments in braces."
+    )
+    args: dict[Identifier, ArgumentConfig] = Field(default_factory=dict, description="Arguments by name.")
+    publish: PublishConfig = Field(description="What the device gets.")
+    require: list[str] = Field(
+        default_factory=list, description="CEL conditions that must hold; unknown counts as no."
+    )
+    limit: LimitConfig = Field(default_factory=LimitConfig)
+    approve: str = Field(default="never", description="never, always, or a CEL condition.")
+    expect: ExpectConfig | None = Field(default=None, description="What shows that it was carried out.")
+    expires: Seconds = Field(default=30.0, description="After this it is not sent any more.")
+
+
+class NodeConfig(Section):
+    """The node file: what to do."""
+
+    edge_node: Literal[1] = Field(description="Version of this file's layout.")
+    name: Name = Field(description="Name of the node.")
+    description: str = Field(default="", description="What it is for, one sentence; the model reads it.")
+    knowledge: list[str] = Field(
+        default_factory=list, description="Files of the manual, as glob patterns relative to this file."
+    )
+    listen: list[ListenConfig] = Field(default_factory=list, description="Topics of devices.")
+    stale: Seconds = Field(
+        default=60.0, description="After this a value counts as unknown and its device as offline."
+    )
+    triggers: dict[Identifier, TriggerConfig] = Field(default_factory=dict, description="Triggers by name.")
+    ask: bool = Field(default=False, description="Whether operators may ask and order.")
+    commands: dict[Identifier, CommandConfig] = Field(default_factory=dict, description="Commands by name.")

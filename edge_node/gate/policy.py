@@ -1,0 +1,144 @@
+"""The verdict on a command draft: the rules of the node file, asked in order.
+
+Knows the node files, the twin and the time of the last command; publishes nothing and changes nothing, so
+that the same draft in the same state gets the same verdict. Everything that no rule lets through is denied.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from edge_node.gate.arguments import complaint
+from edge_node.gate.case import Case, Policy, policies
+from edge_node.messages import Outcome, RequestKind, RuleResult, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from edge_node.config.loaded import Node
+    from edge_node.messages import CommandDraft, Request
+    from edge_node.protocols import Twin
+
+_APPROVE = "approve"
+_DEVICES_SHOWN = 8
+
+
+class PolicyGate:
+    """The rules of all nodes' commands.
+
+    In order: `command`, `caller`, `arguments`, `device`, `require[i]`, `limit.every`, `limit.step`,
+    `approve`. The first one that does not pass decides; `approve` is asked last and never denies.
+
+    Conditions see the device's fields, over them the arguments by their names, and over those `device`
+    (with `id` and `online`) and `origin`. A command that names no device is judged by the node's own
+    device, the one of topics without a name in braces.
+
+    Args:
+        nodes: The nodes whose commands may be given.
+        twin: What is known of devices.
+        last_issued: Gives when a command of a node (node, name, device) was issued last, or None.
+        clock: Wall clock, seconds since the epoch.
+
+    Raises:
+        ConditionInvalid: A condition of a command does not compile.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        *,
+        twin: Twin,
+        last_issued: Callable[[str, str, str], float | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._nodes = {node.name: node.spec for node in nodes}
+        self._policies = {node.name: policies(node) for node in nodes}
+        self._twin = twin
+        self._last_issued = last_issued
+        self._clock = clock
+
+    def judge(self, draft: CommandDraft, request: Request) -> Verdict:
+        """Return the verdict on a command draft; never raises for a bad draft, denies it."""
+        asked: list[RuleResult] = []
+        for result in self._rules(draft, request):
+            asked.append(result)
+            if not result.passed:
+                outcome = Outcome.NEEDS_APPROVAL if result.rule == _APPROVE else Outcome.DENIED
+                return Verdict(outcome, tuple(asked))
+        allowed = asked[-1].rule == _APPROVE
+        return Verdict(Outcome.ALLOWED if allowed else Outcome.DENIED, tuple(asked))
+
+    def _rules(self, draft: CommandDraft, request: Request) -> Iterator[RuleResult]:
+        """Yield the rules' results; what comes after one that did not pass may not be asked for."""
+        policy = self._policies.get(draft.node, {}).get(draft.name)
+        if policy is None:
+            yield RuleResult("command", passed=False, reason=self._unknown(draft))
+            return
+        yield RuleResult("command", passed=True, reason=f"{draft.node} has {draft.name}")
+        yield self._caller(draft, request)
+        wrong = complaint(policy.spec, draft.arguments)
+        yield RuleResult("arguments", passed=not wrong, reason=wrong or "complete and within their ranges")
+        yield self._device(draft, policy)
+        case = Case.of(draft, policy, self._twin)
+        yield from case.requirements()
+        if policy.spec.limit.every is not None:
+            yield self._pace(case, policy.spec.limit.every)
+        if policy.spec.limit.step is not None:
+            yield case.step(policy.spec.limit.step)
+        yield case.approval()
+
+    def _unknown(self, draft: CommandDraft) -> str:
+        if draft.node not in self._policies:
+            return f"node {draft.node!r}: expected one of {', '.join(sorted(self._policies)) or 'none'}"
+        known = ", ".join(self._policies[draft.node]) or "none"
+        return f"command {draft.name!r}: expected one of {known}"
+
+    def _caller(self, draft: CommandDraft, request: Request) -> RuleResult:
+        """Return whether this request may lead to this command at all."""
+        node = self._nodes[draft.node]
+        if request.node not in ("", draft.node):
+            reason = f"{request.node} was asked, and {draft.name} belongs to {draft.node}"
+            return RuleResult("caller", passed=False, reason=reason)
+        if request.kind is RequestKind.ASK:
+            reason = f"{draft.node} {'takes' if node.ask else 'takes no'} orders"
+            return RuleResult("caller", passed=node.ask, reason=reason)
+        trigger = node.triggers.get(request.trigger) if request.node else None
+        named = {*(trigger.do or ()), *(trigger.choose or ())} if trigger else set[str]()
+        may = "may" if draft.name in named else "may not"
+        reason = f"trigger {request.trigger} {may} lead to {draft.name}"
+        return RuleResult("caller", passed=draft.name in named, reason=reason)
+
+    def _device(self, draft: CommandDraft, policy: Policy) -> RuleResult:
+        """Return whether every device that is named is known and was heard lately."""
+        for name in policy.device_arguments:
+            reason = self._absence(draft.node, draft.arguments[name])
+            if reason:
+                return RuleResult("device", passed=False, reason=reason)
+        named = ", ".join(str(draft.arguments[name]) for name in policy.device_arguments)
+        return RuleResult("device", passed=True, reason=f"{named} online" if named else "names no device")
+
+    def _absence(self, node: str, device: str) -> str:
+        state = self._twin.state(node, device)
+        if state is None:
+            known = self._twin.devices(node)
+            more = f" and {len(known) - _DEVICES_SHOWN} more" if len(known) > _DEVICES_SHOWN else ""
+            listed = "one of " + ", ".join(known[:_DEVICES_SHOWN]) + more
+            return (
+                f"{device}: expected {listed if known else 'a device that was heard, of which there is none'}"
+            )
+        if not state.online:
+            ago_s = max(0.0, self._clock() - state.seen_at)
+            stale_s = self._nodes[node].stale
+            return f"{device}: expected to be heard within {stale_s:g} s, last heard {ago_s:.0f} s ago"
+        return ""
+
+    def _pace(self, case: Case, every_s: float) -> RuleResult:
+        last = self._last_issued(case.draft.node, case.draft.name, case.device)
+        # After a clock was set back, the last command seems to lie ahead: that must not block for as long.
+        since_s = None if last is None else abs(self._clock() - last)
+        if since_s is None or since_s >= every_s:
+            return RuleResult("limit.every", passed=True, reason=f"no other within {every_s:g} s")
+        to = f" to {case.device}" if case.device else ""
+        reason = f"{case.draft.name}{to}: expected {every_s:g} s after the last one, came {since_s:.1f} s"
+        return RuleResult("limit.every", passed=False, reason=reason)

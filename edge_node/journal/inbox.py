@@ -1,0 +1,87 @@
+"""What came in, in order, and how it ended: SQL over the inbox.
+
+Functions over a cursor, each within somebody's transaction; knows nothing of threads and brokers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_node.messages import Message
+
+if TYPE_CHECKING:
+    from edge_node.database import Cursor
+
+OPEN = (
+    "SELECT id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
+    " FROM inbox WHERE state = 'open' ORDER BY sequence"
+)
+"""The messages without a recorded end, in the order they came; `message_from` reads a row."""
+
+
+def add(cursor: Cursor, message: Message, *, now: float, request_s: float) -> bool:
+    """Return True where a message is new, False where it is a request sent twice and has ended here.
+
+    Args:
+        cursor: Cursor of the transaction.
+        message: What came.
+        now: Seconds since the epoch.
+        request_s: Time within which the same request counts as sent twice.
+    """
+    fresh = not _seen(cursor, message, since=message.received_at - request_s)
+    cursor.execute(
+        "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"
+        " dropped_bytes, state, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message.id,
+            message.topic,
+            message.payload,
+            message.received_at,
+            message.qos,
+            message.retained,
+            message.response_topic,
+            message.correlation,
+            message.dropped_bytes,
+            "open" if fresh else "duplicate",
+            None if fresh else now,
+        ),
+    )
+    return fresh
+
+
+def _seen(cursor: Cursor, message: Message, *, since: float) -> bool:
+    if not message.correlation:
+        return False
+    # The payload counts too: some callers use one correlation for everything they ever ask. The length
+    # is there because the index covers only rows that have a correlation.
+    cursor.execute(
+        "SELECT 1 FROM inbox WHERE topic = ? AND correlation = ? AND length(correlation) > 0"
+        " AND payload = ? AND received_at > ? LIMIT 1",
+        (message.topic, message.correlation, message.payload, since),
+    )
+    return cursor.fetchone() is not None
+
+
+def end(cursor: Cursor, message_id: str, *, dead: str, now: float) -> bool:
+    """Return whether the message was open and has ended now."""
+    cursor.execute(
+        "UPDATE inbox SET state = ?, reason = ?, ended_at = ? WHERE id = ? AND state = 'open'",
+        ("dead" if dead else "done", dead, now, message_id),
+    )
+    return cursor.rowcount == 1
+
+
+def message_from(row: tuple[Any, ...]) -> Message:
+    """Return the message in a row of `OPEN`."""
+    return Message(
+        id=row[0],
+        topic=row[1],
+        payload=row[2],
+        received_at=row[3],
+        qos=row[4],
+        retained=bool(row[5]),
+        durable=True,
+        response_topic=row[6],
+        correlation=row[7],
+        dropped_bytes=row[8],
+    )

@@ -1,0 +1,320 @@
+"""What must survive a power cut: messages, decisions, commands, and what is to leave.
+
+Knows values and tables; knows nothing of MQTT or of why something was decided.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+
+from edge_node.database import Database
+from edge_node.errors import EdgeNodeError, JournalError
+from edge_node.journal import inbox, outbox
+from edge_node.journal.records import command_from, decision_record
+from edge_node.journal.schema import KEPT_TABLES, MIGRATIONS
+from edge_node.journal.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from edge_node.database import Cursor
+    from edge_node.journal.outbox import Parcel
+    from edge_node.messages import Command, Decision, Message, Outgoing
+
+_PRUNE_STEP_ROWS = 200
+_PRUNE_EVERY = 32
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the journal remembers what has ended.
+
+    Attributes:
+        age_s: Longest time.
+        rows: Most rows of each table.
+        request_s: Time within which the same request from the same caller counts as sent twice.
+    """
+
+    age_s: float = 30 * 86_400.0
+    rows: int = 50_000
+    request_s: float = 3600.0
+
+
+class Journal:
+    """The journal of one edge; every method may be called from any thread."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float], retention: Retention) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention = retention
+        self._writer = Writer(database)
+        self._concluded = 0
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        retention: Retention = Retention(),
+    ) -> Journal:
+        """Return the journal in `path`, made where it is missing; a corrupt file is set aside.
+
+        Args:
+            path: The file.
+            clock: Wall clock, seconds since the epoch.
+            retention: How long it remembers.
+
+        Raises:
+            JournalError: It cannot be opened or was written by a newer version.
+        """
+        database = Database.open(path, migrations=MIGRATIONS, set_aside=True, error=JournalError)
+        return cls(database, clock=clock, retention=retention)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that writes runs."""
+        return self._writer.alive
+
+    @property
+    def failure(self) -> EdgeNodeError | None:
+        """Why the last writes did not reach the disk, or None where they did."""
+        return self._writer.failure
+
+    def receive(
+        self, message: Message, *, on_durable: Callable[[], None], on_duplicate: Callable[[], None]
+    ) -> None:
+        """Take in a message without waiting for the disk.
+
+        Exactly one of the two is called on the writer's thread, once the message is on the disk and may
+        be acknowledged to the broker; none where the disk refused, so that the broker keeps it. They
+        must be short and must not raise.
+
+        Args:
+            message: The message; one that is not durable is not written, and `on_durable` is called here.
+            on_durable: It is to be handled.
+            on_duplicate: A request with the same topic, correlation and payload came shortly before:
+                it has ended here and must not be handled again.
+
+        Raises:
+            JournalError: The journal is closed, or the disk does not keep up.
+        """
+        if not message.durable:
+            on_durable()
+            return
+        self._writer.submit(
+            lambda cursor: inbox.add(cursor, message, now=self._clock(), request_s=self._retention.request_s),
+            done=lambda fresh: on_durable() if fresh else on_duplicate(),
+            failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
+        )
+
+    def conclude(
+        self,
+        message: Message | None,
+        *,
+        decisions: Sequence[Decision] = (),
+        commands: Sequence[Command] = (),
+        outgoing: Iterable[Outgoing] = (),
+        dead: str = "",
+    ) -> None:
+        """Write, in one transaction, the end of a message and all that came of it.
+
+        It is on the disk on return.
+
+        Args:
+            message: The message that ends; None for what came of the passing of time.
+            decisions: What was decided.
+            commands: Commands as they are now.
+            outgoing: What is to leave, in order.
+            dead: Why the message could not be handled; empty where it could.
+
+        Raises:
+            JournalError: Nothing of it was written; also where the message has already ended.
+        """
+        leaving = tuple(outgoing)
+        records = tuple((each, decision_record(each)) for each in decisions)
+        ending = message if message is not None and message.durable else None
+        if not (ending or records or commands or leaving):
+            return
+
+        def write(cursor: Cursor) -> None:
+            now = self._clock()
+            if ending and not inbox.end(cursor, ending.id, dead=dead, now=now):
+                raise self._ended_before(ending)
+            for decision, record in records:
+                _put_decision(cursor, decision, record=record, now=now)
+            for command in commands:
+                outbox.put_command(cursor, command, now=now)
+            for each in leaving:
+                outbox.add(cursor, each, now=now)
+            self._concluded += 1
+            if self._concluded % _PRUNE_EVERY == 0:
+                self._prune(cursor, before=now - self._retention.age_s)
+
+        self._writer.write(write)
+
+    def _ended_before(self, message: Message) -> JournalError:
+        return JournalError(
+            self._database.path,
+            reason=f"message {message.id}: expected it to be open, came one that has ended or is unknown",
+            hint="it was handled twice; what came of the second time was not written",
+        )
+
+    def unfinished(self) -> tuple[Message, ...]:
+        """Return the messages that were acknowledged but have no recorded end, in the order they came."""
+        return tuple(inbox.message_from(row) for row in self._database.execute(inbox.OPEN))
+
+    def pending(self, *, after: int = 0, limit: int = 100) -> tuple[Parcel, ...]:
+        """Return what is to leave, oldest first; what has expired is not among it.
+
+        Args:
+            after: Only pieces behind this row, so that what is under way is not taken twice.
+            limit: Most pieces.
+        """
+        now = self._clock()
+        return cast(
+            "tuple[Parcel, ...]",
+            self._writer.write(lambda cursor: outbox.take(cursor, now=now, after=after, limit=limit)),
+        )
+
+    def mark_sent(self, row_id: int) -> None:
+        """Put down that a piece is about to leave; needed before one that must not be sent twice leaves.
+
+        Raises:
+            JournalError: It is not on the disk, so it must not leave; also where it is no longer pending.
+        """
+
+        def write(cursor: Cursor) -> None:
+            cursor.execute(
+                "UPDATE outbox SET state = 'sent' WHERE sequence = ? AND state = 'pending'", (row_id,)
+            )
+            if cursor.rowcount != 1:
+                raise JournalError(
+                    self._database.path,
+                    reason=f"outbox row {row_id}: expected it to be pending, came another state",
+                )
+
+        self._writer.write(write)
+
+    def mark_unsent(self, row_id: int) -> None:
+        """Take back `mark_sent`, where the piece is known not to have left."""
+        self._writer.write(
+            lambda cursor: cursor.execute(
+                "UPDATE outbox SET state = 'pending' WHERE sequence = ? AND state = 'sent'", (row_id,)
+            )
+        )
+
+    def mark_delivered(self, row_id: int) -> None:
+        """Put down that the broker has a piece; does not wait for the disk.
+
+        Lost to a power cut, it means that an idempotent piece is sent once more and any other is doubtful.
+        """
+        self._end_later(row_id, state="delivered")
+
+    def mark_refused(self, row_id: int, *, reason: str) -> None:
+        """Put down that the broker will not take a piece; does not wait for the disk."""
+        self._end_later(row_id, state="refused", reason=reason)
+
+    def _end_later(self, row_id: int, *, state: str, reason: str = "") -> None:
+        now = self._clock()
+        self._writer.submit(
+            lambda cursor: outbox.end(cursor, row_id, state=state, now=now, reason=reason),
+            done=lambda _: None,
+            failed=lambda error: _log.error("outbox_not_written", row=row_id, state=state, reason=str(error)),
+        )
+
+    def mark_doubtful(self, row_id: int) -> tuple[Command, ...]:
+        """Put down that the connection went before the broker answered for a piece marked as sent.
+
+        Returns the command, now unknown, where it must not be sent twice and nothing else is known of it.
+        """
+        now = self._clock()
+        return cast(
+            "tuple[Command, ...]",
+            self._writer.write(lambda cursor: outbox.settle_doubtful(cursor, now=now, row_id=row_id)),
+        )
+
+    def recover(self) -> tuple[Command, ...]:
+        """Return the commands that became unknown because the last run ended before the broker answered.
+
+        To be called once at the start, before anything leaves: such a command is never sent again; what
+        may be sent twice is pending again.
+        """
+        now = self._clock()
+        return cast(
+            "tuple[Command, ...]", self._writer.write(lambda cursor: outbox.settle_doubtful(cursor, now=now))
+        )
+
+    def command(self, command_id: str) -> Command | None:
+        """Return a command as it is now, or None where it is not known."""
+        rows = self._database.execute("SELECT record FROM commands WHERE id = ?", (command_id,))
+        return command_from(rows[0][0]) if rows else None
+
+    def open_commands(self) -> tuple[Command, ...]:
+        """Return the commands whose life goes on, oldest first."""
+        rows = self._database.execute("SELECT record FROM commands WHERE ended_at IS NULL ORDER BY sequence")
+        return tuple(command_from(row[0]) for row in rows)
+
+    def decision(self, request_id: str) -> dict[str, Any] | None:
+        """Return the record of one decision, or None where it is not known."""
+        rows = self._database.execute("SELECT record FROM decisions WHERE id = ?", (request_id,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def history(self, *, limit: int = 20) -> tuple[dict[str, Any], ...]:
+        """Return the records of the last decisions, newest first."""
+        rows = self._database.execute("SELECT record FROM decisions ORDER BY sequence DESC LIMIT ?", (limit,))
+        return tuple(json.loads(row[0]) for row in rows)
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value under a name for the next run; on the disk on return."""
+        self._writer.write(
+            lambda cursor: cursor.execute(
+                "INSERT INTO meta (key, value) VALUES (?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+        )
+
+    def recall(self, key: str) -> str | None:
+        """Return what was kept under a name, or None."""
+        rows = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def _prune(self, cursor: Cursor, *, before: float) -> None:
+        """Forget a few of the rows that ended long ago, or that too many others follow."""
+        for table in KEPT_TABLES:
+            old = "ended_at < ?"
+            crowded = f"ended_at IS NOT NULL AND sequence <= (SELECT max(sequence) FROM {table}) - ?"  # noqa: S608 - names of this package
+            for condition, limit in ((old, before), (crowded, self._retention.rows)):
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE sequence IN"  # noqa: S608 - names of this package
+                    f" (SELECT sequence FROM {table} WHERE {condition} LIMIT {_PRUNE_STEP_ROWS})",
+                    (limit,),
+                )
+
+    def close(self) -> None:
+        """Write what is queued and close the file."""
+        self._writer.close()
+        self._database.close()
+
+
+def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
+    request = decision.request
+    cursor.execute(
+        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
+        (
+            request.id,
+            request.message_id,
+            decision.draft.node or request.node,
+            request.kind.value,
+            record,
+            now,
+        ),
+    )

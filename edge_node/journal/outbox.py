@@ -1,0 +1,159 @@
+"""What is to leave, in order, and what is known of each piece: SQL over the outbox.
+
+Functions over a cursor, each within somebody's transaction; knows nothing of threads and brokers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge_node.journal.records import command_from, command_record
+from edge_node.messages import CommandState, Outgoing
+
+if TYPE_CHECKING:
+    from edge_node.database import Cursor
+    from edge_node.messages import Command
+
+OPEN_STATES = frozenset(
+    {CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT, CommandState.ACKNOWLEDGED}
+)
+"""States from which a command still moves on."""
+_UNDECIDED = frozenset({CommandState.PROPOSED, CommandState.SENT})
+_DOUBT = (
+    "It may or may not have reached the device: the connection or the power went before the broker said so."
+)
+
+_ONCE_ONLY = "EXISTS (SELECT 1 FROM commands WHERE id = outbox.command_id AND NOT idempotent)"
+_MAY_LEAVE = f"(state = 'pending' OR (state = 'sent' AND NOT {_ONCE_ONLY}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One piece of the outbox that is to leave.
+
+    Attributes:
+        row_id: Its place in the outbox; later pieces have greater ones.
+        outgoing: The message, its expiry lowered by the time it has waited.
+        idempotent: Whether it may be sent again. If not, `mark_sent` comes before it leaves.
+    """
+
+    row_id: int
+    outgoing: Outgoing
+    idempotent: bool
+
+
+def add(cursor: Cursor, outgoing: Outgoing, *, now: float) -> int:
+    """Return the row that `outgoing` got at the end of the outbox."""
+    expires_at = None if outgoing.expiry_s is None else now + outgoing.expiry_s
+    cursor.execute(
+        "INSERT INTO outbox (topic, payload, qos, retain, expires_at, correlation, content_type, command_id,"
+        " created_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",
+        (
+            outgoing.topic,
+            outgoing.payload,
+            outgoing.qos,
+            outgoing.retain,
+            expires_at,
+            outgoing.correlation,
+            outgoing.content_type,
+            outgoing.command_id,
+            now,
+        ),
+    )
+    return cursor.lastrowid or 0
+
+
+def take(cursor: Cursor, *, now: float, after: int, limit: int) -> tuple[Parcel, ...]:
+    """Return what may leave, oldest first; what has expired is ended instead.
+
+    A command that must not be sent twice is not among them once it is marked as sent.
+
+    Args:
+        cursor: Cursor of the transaction.
+        now: Seconds since the epoch.
+        after: Only pieces behind this row.
+        limit: Most pieces.
+    """
+    cursor.execute(
+        f"UPDATE outbox SET state = 'expired', ended_at = ?1 WHERE expires_at <= ?1 AND {_MAY_LEAVE}",  # noqa: S608 - a condition of this module
+        (now,),
+    )
+    cursor.execute(
+        "SELECT sequence, topic, payload, qos, retain, expires_at, correlation, content_type, command_id,"  # noqa: S608 - conditions of this module
+        f" NOT {_ONCE_ONLY} FROM outbox WHERE {_MAY_LEAVE} AND sequence > ? ORDER BY sequence LIMIT ?",
+        (after, limit),
+    )
+    return tuple(
+        Parcel(
+            row_id=row[0],
+            outgoing=Outgoing(
+                topic=row[1],
+                payload=row[2],
+                qos=row[3],
+                retain=bool(row[4]),
+                expiry_s=None if row[5] is None else max(1, math.ceil(row[5] - now)),
+                correlation=row[6],
+                content_type=row[7],
+                command_id=row[8],
+            ),
+            idempotent=bool(row[9]),
+        )
+        for row in cursor.fetchall()
+    )
+
+
+def end(cursor: Cursor, row_id: int, *, state: str, now: float, reason: str = "") -> None:
+    """Give a piece that was to leave its last state."""
+    cursor.execute(
+        "UPDATE outbox SET state = ?, reason = ?, ended_at = ?"
+        " WHERE sequence = ? AND state IN ('pending', 'sent')",
+        (state, reason, now, row_id),
+    )
+
+
+def settle_doubtful(cursor: Cursor, *, now: float, row_id: int | None = None) -> tuple[Command, ...]:
+    """End what was sent without an answer and must not be sent twice; return its commands, now unknown.
+
+    A command whose device has meanwhile shown what it did keeps its state.
+
+    Args:
+        cursor: Cursor of the transaction.
+        now: Seconds since the epoch.
+        row_id: Only this piece; all of them where left out.
+    """
+    cursor.execute(
+        "SELECT o.sequence, record FROM outbox o JOIN commands c ON c.id = o.command_id"
+        " WHERE o.state = 'sent' AND NOT idempotent AND (?1 IS NULL OR o.sequence = ?1)"
+        " ORDER BY o.sequence",
+        (row_id,),
+    )
+    changed = []
+    for sequence, record in cursor.fetchall():
+        end(cursor, sequence, state="doubtful", now=now, reason=_DOUBT)
+        command = command_from(record)
+        if command.state in _UNDECIDED:
+            command = replace(command, state=CommandState.UNKNOWN, detail=_DOUBT)
+            put_command(cursor, command, now=now)
+            changed.append(command)
+    return tuple(changed)
+
+
+def put_command(cursor: Cursor, command: Command, *, now: float) -> None:
+    """Write a command as it is now."""
+    cursor.execute(
+        "INSERT INTO commands (id, node, name, device, state, idempotent, record, ended_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+        " state = excluded.state, record = excluded.record, ended_at = excluded.ended_at",
+        (
+            command.id,
+            command.node,
+            command.name,
+            command.device,
+            command.state.value,
+            command.idempotent,
+            command_record(command),
+            None if command.state in OPEN_STATES else now,
+        ),
+    )

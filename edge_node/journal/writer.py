@@ -1,0 +1,177 @@
+"""The one thread that writes to the journal, many jobs to one synchronisation of the disk.
+
+Knows the database and jobs; knows nothing of the tables.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_node.errors import DatabaseError, EdgeNodeError, JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_node.database import Cursor, Database
+
+_BATCH_S = 0.010
+_QUEUED_JOBS = 1000
+_ROOM_S = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Something to write.
+
+    Attributes:
+        write: Does it, within the transaction of its batch.
+        done: Called with what `write` returned, on this thread, once it is on the disk.
+        failed: Called with the error where it is not.
+    """
+
+    write: Callable[[Cursor], Any]
+    done: Callable[[Any], None]
+    failed: Callable[[EdgeNodeError], None]
+
+
+class Writer:
+    """Group commit: while one batch is being synchronised, the next one gathers.
+
+    An idle writer commits at once; a busy one takes up jobs for at most 10 ms before it commits.
+
+    Attributes:
+        failure: Why the last batch did not reach the disk, or None where it did.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.failure: EdgeNodeError | None = None
+        self._database = database
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(_QUEUED_JOBS)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._taken: list[_Job] = []
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def submit(
+        self,
+        write: Callable[[Cursor], Any],
+        *,
+        done: Callable[[Any], None],
+        failed: Callable[[EdgeNodeError], None],
+    ) -> None:
+        """Queue a job; exactly one of `done` and `failed` is called later, on the writer's thread.
+
+        Raises:
+            JournalError: The journal is closed, or the disk is so slow that the queue stays full.
+        """
+        job = _Job(write, done, failed)
+        with self._closing:
+            if self._closed or not self.alive:
+                raise JournalError(self._database.path, reason="is closed")
+            try:
+                self._jobs.put(job, timeout=_ROOM_S)
+            except queue.Full:
+                raise JournalError(
+                    self._database.path,
+                    reason=f"{_QUEUED_JOBS} writes wait for the disk",
+                    hint="the disk is too slow or failing",
+                ) from None
+
+    def write(self, write: Callable[[Cursor], Any]) -> Any:
+        """Return what `write` returns, once it is on the disk.
+
+        Raises:
+            JournalError: It is not on the disk.
+        """
+        if threading.current_thread() is self._thread:
+            raise JournalError(self._database.path, reason="its own thread cannot wait for itself")
+        future: Future[Any] = Future()
+        self.submit(write, done=future.set_result, failed=future.set_exception)
+        return future.result()
+
+    def close(self) -> None:
+        """Write what is queued and end the thread."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            ended = False
+            while not ended:
+                ended = self._batch()
+        finally:
+            # Reached at the end, and where a callback broke its promise not to raise: whoever waits
+            # must not wait for ever, and `alive` tells the watchdog.
+            self._closed = True
+            self._abandon()
+
+    def _batch(self) -> bool:
+        """Bring one batch to the disk, tell its jobs, and return whether it was the last one."""
+        first = self._jobs.get()
+        outcomes: list[tuple[Any, EdgeNodeError | None]] = []
+        last = first is None
+        try:
+            if first is not None:
+                with self._database.transaction() as cursor:
+                    last = self._gather(first, cursor, outcomes)
+        except DatabaseError as problem:
+            self._fail(problem)
+            outcomes = [(None, problem)] * len(self._taken)
+        else:
+            self.failure = None
+        for result, error in outcomes:
+            job = self._taken.pop(0)
+            job.done(result) if error is None else job.failed(error)
+        return last
+
+    def _gather(self, first: _Job, cursor: Cursor, outcomes: list[tuple[Any, EdgeNodeError | None]]) -> bool:
+        """Do the first job and those that wait behind it; return whether the last one of all was met."""
+        began_s = time.monotonic()
+        job: _Job | None = first
+        while job is not None:
+            self._taken.append(job)
+            outcomes.append(self._attempt(job, cursor))
+            if time.monotonic() - began_s >= _BATCH_S or self._jobs.empty():
+                return False
+            job = self._jobs.get_nowait()
+        return True
+
+    def _attempt(self, job: _Job, cursor: Cursor) -> tuple[Any, EdgeNodeError | None]:
+        try:
+            with self._database.part(cursor):
+                return job.write(cursor), None
+        except EdgeNodeError as problem:
+            if not self._database.in_transaction:
+                raise
+            return None, problem
+
+    def _fail(self, problem: EdgeNodeError) -> None:
+        if self.failure is None:
+            _log.critical("journal_write_failed", reason=str(problem), hint=problem.hint)
+        self.failure = problem
+
+    def _abandon(self) -> None:
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            if job is not None:
+                self._taken.append(job)
+        for job in self._taken:
+            job.failed(JournalError(self._database.path, reason="is closed"))

@@ -1,0 +1,174 @@
+"""The manuals taken up into the index, at the cost of what changed.
+
+Knows the order of reading, cutting, embedding and swapping; knows nothing of tables or of searching.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from edge_node.errors import DocumentUnreadable
+from edge_node.knowledge.chunks import RECIPE, chunks
+from edge_node.knowledge.documents import document
+from edge_node.knowledge.sources import sources
+from edge_node.knowledge.store import searched, vector_key
+from edge_node.knowledge.values import NewFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_node.config.loaded import Node
+    from edge_node.knowledge.sources import Source
+    from edge_node.knowledge.store import Store
+    from edge_node.protocols import Embedder, Progress
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something a person should know of one file or pattern.
+
+    Attributes:
+        node: Name of the node.
+        file: Path relative to the node's folder, or the pattern.
+        text: What there is to know, in a sentence.
+    """
+
+    node: str
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        files: Files in the index.
+        chunks: Chunks in the index.
+        embedded: Vectors that were made.
+        reused: Vectors that were there already.
+        removed: Files that vanished from the index.
+        unreadable: Files that could not be read, each with its reason.
+        notes: Files that were read with a reservation.
+        unmatched: Patterns that name no file.
+        elapsed_s: Seconds it took.
+    """
+
+    files: int
+    chunks: int
+    embedded: int
+    reused: int
+    removed: int
+    unreadable: tuple[Remark, ...]
+    notes: tuple[Remark, ...]
+    unmatched: tuple[Remark, ...]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """What lies in the folders of the nodes.
+
+    Attributes:
+        new: Files to put in.
+        kept: (node, file) of those that did not change.
+        unreadable: Files that could not be read.
+        unmatched: Patterns that name no file.
+    """
+
+    new: tuple[NewFile, ...]
+    kept: tuple[tuple[str, str], ...]
+    unreadable: tuple[Remark, ...]
+    unmatched: tuple[Remark, ...]
+
+
+def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: Progress) -> BuildReport:
+    """Bring the index up to the manuals of `nodes` and return what was done.
+
+    Vectors are written as they are made and the rest in one transaction at the end: a build that is cut
+    off leaves the old index as it was, and the next one goes on from there.
+
+    Raises:
+        KnowledgeIndexError: The index cannot be written.
+        ModelError: The embedder failed.
+    """
+    began = time.monotonic()
+    scan = _scan(nodes, known=store.digests(), progress=progress)
+    wanted = {**store.texts(scan.kept), **_texts(scan.new)}
+    stored = store.keys(embedder.name)
+    missing = {key: text for key, text in wanted.items() if key not in stored}
+    _embed(store, missing, embedder=embedder, progress=progress)
+    removed = store.replace(scan.new, kept=scan.kept, embedder=embedder.name)
+    return BuildReport(
+        files=len(scan.new) + len(scan.kept),
+        chunks=store.count(),
+        embedded=len(missing),
+        reused=len(wanted) - len(missing),
+        removed=removed,
+        unreadable=scan.unreadable,
+        notes=tuple(Remark(*row) for row in store.notes()),
+        unmatched=scan.unmatched,
+        elapsed_s=time.monotonic() - began,
+    )
+
+
+def _scan(nodes: Sequence[Node], *, known: Mapping[tuple[str, str], str], progress: Progress) -> _Scan:
+    found: list[Source] = []
+    unmatched: list[Remark] = []
+    for node in nodes:
+        files, empty = sources(node)
+        found.extend(files)
+        unmatched.extend(Remark(node.name, pattern, reason) for pattern, reason in empty)
+    new: list[NewFile] = []
+    kept: list[tuple[str, str]] = []
+    unreadable: list[Remark] = []
+    progress.start("reading manuals", len(found))
+    for done, source in enumerate(found, start=1):
+        try:
+            added = _read(source, known=known.get((source.node, source.file), ""))
+        except DocumentUnreadable as problem:
+            unreadable.append(Remark(source.node, source.file, str(problem)))
+        else:
+            if added is None:
+                kept.append((source.node, source.file))
+            else:
+                new.append(added)
+        progress.advance(done)
+    progress.finish()
+    return _Scan(tuple(new), tuple(kept), tuple(unreadable), tuple(unmatched))
+
+
+def _read(source: Source, *, known: str) -> NewFile | None:
+    """Return a file with its chunks, or None where the index holds it as it is."""
+    data = source.read()
+    digest = f"{RECIPE}:{sha256(data).hexdigest()}"
+    if digest == known:
+        return None
+    read = document(data, file=source.file)
+    # A chunk of nothing but comments and marks would only ever be found by its headings.
+    telling = tuple(chunk for chunk in chunks(read) if chunk.body)
+    return NewFile(source.node, source.file, digest, read.note, telling)
+
+
+def _texts(files: Sequence[NewFile]) -> dict[str, str]:
+    texts = (searched(chunk.context, body=chunk.body) for file in files for chunk in file.chunks)
+    return {vector_key(text): text for text in texts}
+
+
+def _embed(store: Store, missing: Mapping[str, str], *, embedder: Embedder, progress: Progress) -> None:
+    if not missing:
+        return
+    # Neighbours of like length waste the least where an embedder pads a batch to its longest text.
+    keys = sorted(missing, key=lambda key: len(missing[key]))
+    progress.start("embedding", len(keys))
+    for first in range(0, len(keys), _BATCH):
+        batch = keys[first : first + _BATCH]
+        vectors = embedder.embed([missing[key] for key in batch])
+        store.keep(dict(zip(batch, vectors, strict=True)), embedder=embedder.name)
+        progress.advance(first + len(batch))
+    progress.finish()

@@ -1,0 +1,216 @@
+"""The life of commands after the gate: issued, sent, acknowledged, and shown by the device or not.
+
+Knows the node files and what devices report; knows no broker and no file. A command counts as carried
+out only when its device's own report shows it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_node.errors import TransitionInvalid
+from edge_node.identifiers import new_id
+from edge_node.lifecycle.life import Life, is_open, moved
+from edge_node.lifecycle.publication import payload_of, topic_of
+from edge_node.messages import Command, CommandState, Expectation, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edge_node.config.loaded import Node
+    from edge_node.config.models import CommandConfig
+    from edge_node.messages import CommandDraft, Observation, Request, Verdict
+
+_FIRST = {
+    Outcome.ALLOWED: CommandState.SENT,
+    Outcome.DENIED: CommandState.DENIED,
+    Outcome.NEEDS_APPROVAL: CommandState.AWAITING_APPROVAL,
+}
+
+
+class CommandLifecycle:
+    """All commands that may still change, watched until they end.
+
+    A command is `sent` once it is handed to the outbox, `acknowledged` once the broker has it, and
+    `verified` once its device reports the expected value in a message that came after it was sent.
+    A command that names no device is shown by the node's own device, which has the name of the node.
+    Safe to use from several threads.
+
+    Args:
+        nodes: The nodes whose commands are issued.
+        clock: Wall clock, seconds since the epoch.
+        new_id: Gives the identifier of a command.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        *,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = new_id,
+    ) -> None:
+        self._specs = {(node.name, name): spec for node in nodes for name, spec in node.spec.commands.items()}
+        self._clock = clock
+        self._new_id = new_id
+        self._open: dict[str, Life] = {}
+        self._issued_at: dict[tuple[str, str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def issue(self, draft: CommandDraft, verdict: Verdict, request: Request) -> Command:
+        """Return the command with its identifier, its first state and what its device gets.
+
+        Raises:
+            TopicInvalid: An argument may not stand in the command's topic; the gate denies such a one.
+        """
+        now = self._clock()
+        spec = self._specs.get((draft.node, draft.name))
+        proposed = Command(
+            id=self._new_id(),
+            node=draft.node,
+            name=draft.name,
+            device=_device(spec, draft),
+            arguments=dict(draft.arguments),
+            state=CommandState.PROPOSED,
+            created_at=now,
+            expires_at=now,
+            idempotent=False,
+            topic="",
+            payload=b"",
+            reply_to=request.reply_to,
+            correlation=request.correlation,
+        )
+        if spec is None or verdict.outcome is Outcome.DENIED:
+            return moved(proposed, CommandState.DENIED, detail=verdict.reason)
+        state = _FIRST[verdict.outcome]
+        reason = verdict.reason if state is CommandState.AWAITING_APPROVAL else ""
+        command = moved(_filled(proposed, spec), state, detail=reason)
+        with self._lock:
+            self._issued_at[command.node, command.name, command.device] = now
+            self._open[command.id] = Life(command, since=now, sent_at=now)
+        return command
+
+    def observe(self, observations: Sequence[Observation]) -> tuple[Command, ...]:
+        """Return the commands whose state changed by what devices reported."""
+        with self._lock:
+            shown = [
+                self._move(life, CommandState.VERIFIED, life.told())
+                for observation in observations
+                for life in tuple(self._open.values())
+                if life.is_shown_by(observation)
+            ]
+        return tuple(shown)
+
+    def due(self, now: float) -> tuple[Command, ...]:
+        """Return the commands whose state changed by the passing of time, up to `now`."""
+        with self._lock:
+            lapsed = [
+                self._move(life, *life.lapse()) for life in tuple(self._open.values()) if now >= life.deadline
+            ]
+        return tuple(lapsed)
+
+    def acknowledged(self, command_id: str) -> Command | None:
+        """Return the command that the broker has now, or None where its life is over or further on."""
+        with self._lock:
+            life = self._open.get(command_id)
+            if life is None or life.command.state is not CommandState.SENT:
+                return None
+            return self._move(life, CommandState.ACKNOWLEDGED, detail="the broker has it")
+
+    def uncertain(self, command_id: str) -> Command | None:
+        """Return the command of which nobody can tell whether it left before a crash, or None if over."""
+        with self._lock:
+            life = self._open.get(command_id)
+            if life is None or life.command.state is not CommandState.SENT:
+                return None
+            detail = "it may have left before the restart, and is not sent twice"
+            return self._move(life, CommandState.UNKNOWN, detail=detail)
+
+    def approve(self, command_id: str, *, user: str) -> Command:
+        """Return the command that awaited approval, now sent.
+
+        Raises:
+            TransitionInvalid: It does not await approval, or not any more.
+        """
+        with self._lock:
+            life = self._awaiting(command_id)
+            command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
+            self._issued_at[command.node, command.name, command.device] = life.since
+            return command
+
+    def cancel(self, command_id: str, *, user: str) -> Command:
+        """Return the command that awaited approval, now cancelled.
+
+        Raises:
+            TransitionInvalid: It does not await approval, or not any more.
+        """
+        with self._lock:
+            return self._move(
+                self._awaiting(command_id), CommandState.CANCELLED, detail=f"cancelled by {user}"
+            )
+
+    def restore(self, commands: Iterable[Command]) -> None:
+        """Watch commands again that were open before a restart; what has ended only counts as issued.
+
+        One that the broker had already gets its time to be shown anew, for reports may have been missed.
+        """
+        now = self._clock()
+        with self._lock:
+            for command in commands:
+                if command.state in {CommandState.DENIED, CommandState.PROPOSED}:
+                    continue
+                key = (command.node, command.name, command.device)
+                self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
+                if is_open(command):
+                    since = now if command.state is CommandState.ACKNOWLEDGED else command.created_at
+                    self._open[command.id] = Life(command, since=since, sent_at=command.created_at)
+
+    def last_issued(self, node: str, name: str, device: str) -> float | None:
+        """Return when a command was last sent, or put before a person, for a device; None if never."""
+        with self._lock:
+            return self._issued_at.get((node, name, device))
+
+    def _awaiting(self, command_id: str) -> Life:
+        life = self._open.get(command_id)
+        if life is None or life.command.state is not CommandState.AWAITING_APPROVAL:
+            came = "one that is over, or none of this edge" if life is None else life.command.state.value
+            raise TransitionInvalid(command_id, expected="one that awaits approval", came=came)
+        if self._clock() >= life.command.expires_at:
+            raise TransitionInvalid(command_id, expected="an approval in time", came="one after it expired")
+        return life
+
+    def _move(self, life: Life, state: CommandState, detail: str) -> Command:
+        """Return the command in its next state; one that has ended is watched no more."""
+        command = life.enter(state, detail=detail, at=self._clock())
+        if not is_open(command):
+            del self._open[command.id]
+        return command
+
+
+def _device(spec: CommandConfig | None, draft: CommandDraft) -> str:
+    names = (name for name, argument in spec.args.items() if argument.device) if spec else ()
+    return next((str(draft.arguments[name]) for name in names if name in draft.arguments), "")
+
+
+def _filled(command: Command, spec: CommandConfig) -> Command:
+    """Return a command with what its device gets and what is expected of it."""
+    values = {**command.arguments, "command_id": command.id}
+    return replace(
+        command,
+        expires_at=command.created_at + spec.expires,
+        idempotent=spec.publish.idempotent,
+        topic=topic_of(spec.publish.topic, values),
+        payload=payload_of(spec.publish.payload, values),
+        expectation=_expectation(spec, command),
+    )
+
+
+def _expectation(spec: CommandConfig, command: Command) -> Expectation | None:
+    if spec.expect is None:
+        return None
+    equals = spec.expect.equals
+    value = command.arguments.get(equals, equals) if isinstance(equals, str) else equals
+    return Expectation(spec.expect.field, value, spec.expect.within)

@@ -1,0 +1,296 @@
+"""ONNX graphs of decoders: int8 weights in one file that is mapped, not read.
+
+The only place that knows the `onnx` library. Knows nothing of sessions, tokenizers or manifests.
+
+Weights are symmetric int8 with one float32 scale for each block of 32 inputs. Embedding table and head,
+where they are tied, lie in the file once. Keys and values go in and come out through buffers of
+fixed length; the caller binds both ends to the same memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edge_node.errors import ModelUnsupported
+from edge_node.model.manifest import GRAPH_FILE
+from edge_node.model.quantise import BLOCK, quantise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_node.model.gguf_file import GgufFile
+
+DATA_FILE = "model.onnx.data"
+_MICROSOFT = "com.microsoft"
+_INT8_ACTIVATIONS = 4
+_PAGE = 4096
+
+
+def build_graph(gguf: GgufFile, folder: Path, *, progress: Callable[[int, int], None]) -> None:
+    """Write model.onnx and model.onnx.data for a GGUF model into `folder`.
+
+    Inputs of the graph: `input_ids` int64 (1, S), `seqlens_k` int32 (1), `total_sequence_length` int32
+    scalar, and for each layer `past_key_values.N.key|value` float32 (1, kv_heads, L, head_size).
+    Outputs: `logits` float32 (1, vocabulary) of the last position, and `present.N.key|value`.
+
+    Args:
+        gguf: The model.
+        folder: Where to write.
+        progress: Called with layers done and layers in all.
+
+    Raises:
+        ModelCorrupt: A tensor is missing.
+        ModelUnsupported: A tensor has a type that cannot be read, or rows that do not divide into blocks.
+    """
+    for width in (gguf.dimensions.hidden, gguf.dimensions.feed_forward):
+        if width % BLOCK:
+            raise ModelUnsupported(
+                gguf.path, expected=f"widths that are multiples of {BLOCK}", came=str(width)
+            )
+    with (folder / DATA_FILE).open("wb") as data:
+        graph = _DecoderGraph(gguf, weights=_Weights(data)).build(progress)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(_MICROSOFT, 1)],
+        producer_name="edge_node",
+        ir_version=10,
+    )
+    (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
+
+
+class _Weights:
+    """Initializers of a graph; the large ones lie in the data file."""
+
+    def __init__(self, data: BinaryIO) -> None:
+        self.tensors: list[TensorProto] = []
+        self._data = data
+
+    def small(self, name: str, values: NDArray[Any]) -> str:
+        self.tensors.append(onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def start(self) -> int:
+        self._data.write(bytes(-self._data.tell() % _PAGE))
+        return self._data.tell()
+
+    def write(self, values: NDArray[Any]) -> None:
+        self._data.write(np.ascontiguousarray(values).data)
+
+    def large(self, name: str, kind: int, shape: Sequence[int], offset: int) -> str:
+        tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
+        length = int(np.prod(shape)) * helper.tensor_dtype_to_np_dtype(kind).itemsize
+        for key, value in (("location", DATA_FILE), ("offset", offset), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+        self.tensors.append(tensor)
+        return name
+
+    def matrix(self, slabs: Iterable[NDArray[np.float32]]) -> tuple[int, int, int]:
+        """Write a quantised matrix; return the offsets of values and scales, and its rows."""
+        at = self.start()
+        scales = []
+        for slab in slabs:
+            values, slab_scales = quantise(slab)
+            self.write(values)
+            scales.append(slab_scales)
+        joined = np.concatenate(scales)
+        scales_at = self.start()
+        self.write(joined)
+        return at, scales_at, joined.shape[0]
+
+
+class _DecoderGraph:
+    """A decoder with grouped-query attention and a gated feed-forward block."""
+
+    def __init__(self, gguf: GgufFile, *, weights: _Weights) -> None:
+        self._gguf = gguf
+        self._sizes = gguf.dimensions
+        self._weights = weights
+        self._nodes: list[onnx.NodeProto] = []
+
+    def build(self, progress: Callable[[int, int], None]) -> onnx.GraphProto:
+        sizes = self._sizes
+        embedding = self._embedding()
+        self._rotary_caches()
+        residual = "embedded"
+        normed = self._node(
+            "SimplifiedLayerNormalization",
+            [residual, self._norm("blk.0.attn_norm")],
+            ["normed.0"],
+            domain="",
+            axis=-1,
+            epsilon=sizes.norm_epsilon,
+        )
+        for layer in range(sizes.layers):
+            residual, normed = self._layer(layer, residual, normed)
+            progress(layer + 1, sizes.layers)
+        self._head(normed, embedding)
+        return helper.make_graph(
+            self._nodes, "decoder", self._inputs(), self._outputs(), initializer=self._weights.tensors
+        )
+
+    def _layer(self, layer: int, residual: str, normed: str) -> tuple[str, str]:
+        """Add one block; return the residual stream after it and the input of what follows."""
+        block = f"blk.{layer}"
+        attended = self._attention(layer, normed)
+        residual, normed = self._skip_norm(
+            residual, attended, norm=f"{block}.ffn_norm", name=f"{block}.attention"
+        )
+        fed = self._feed_forward(layer, normed)
+        last = layer + 1 == self._sizes.layers
+        following = "output_norm" if last else f"blk.{layer + 1}.attn_norm"
+        return self._skip_norm(residual, fed, norm=following, name=f"{block}.block")
+
+    def _attention(self, layer: int, normed: str) -> str:
+        block, sizes = f"blk.{layer}", self._sizes
+        packed = self._linear(normed, [f"{block}.attn_{part}.weight" for part in "qkv"], name=f"{block}.qkv")
+        past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
+        present = [f"present.{layer}.{part}" for part in ("key", "value")]
+        attended = self._node(
+            "GroupQueryAttention",
+            [packed, "", "", *past, "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"],
+            [f"{block}.attended", *present],
+            num_heads=sizes.heads,
+            kv_num_heads=sizes.kv_heads,
+            do_rotary=1,
+            rotary_interleaved=int(self._gguf.architecture.rotary_interleaved),
+        )
+        return self._linear(attended, [f"{block}.attn_output.weight"], name=f"{block}.attn_output")
+
+    def _feed_forward(self, layer: int, normed: str) -> str:
+        block = f"blk.{layer}"
+        both = self._linear(
+            normed, [f"{block}.ffn_{part}.weight" for part in ("gate", "up")], name=f"{block}.gate_up"
+        )
+        self._node("Split", [both], [f"{block}.gate", f"{block}.up"], domain="", axis=-1, num_outputs=2)
+        swish = self._node("QuickGelu", [f"{block}.gate"], [f"{block}.swish"], alpha=1.0)
+        gated = self._node("Mul", [swish, f"{block}.up"], [f"{block}.gated"], domain="")
+        return self._linear(gated, [f"{block}.ffn_down.weight"], name=f"{block}.ffn_down")
+
+    def _linear(self, source: str, tensors: Sequence[str], *, name: str) -> str:
+        """Multiply by one or more matrices laid on top of each other."""
+        slabs = (slab for tensor in tensors for slab in self._gguf.slabs(tensor))
+        at, scales_at, rows = self._weights.matrix(slabs)
+        columns = self._gguf.shape(tensors[0])[1]
+        return self._multiply(source, name=name, at=at, scales_at=scales_at, rows=rows, columns=columns)
+
+    def _multiply(self, source: str, *, name: str, at: int, scales_at: int, rows: int, columns: int) -> str:
+        blocks = columns // BLOCK
+        values = self._weights.large(f"{name}.values", TensorProto.UINT8, (rows, blocks, BLOCK), at)
+        scales = self._weights.large(f"{name}.scales", TensorProto.FLOAT, (rows, blocks), scales_at)
+        return self._node(
+            "MatMulNBits",
+            [source, values, scales],
+            [name],
+            K=columns,
+            N=rows,
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=_INT8_ACTIVATIONS,
+        )
+
+    def _embedding(self) -> tuple[int, int]:
+        """Add the look-up of embeddings; return the offsets of values and scales."""
+        at, scales_at, rows = self._weights.matrix(self._gguf.slabs("token_embd.weight"))
+        hidden = self._sizes.hidden
+        values = self._weights.large("embedding.values", TensorProto.UINT8, (rows, hidden), at)
+        scales = self._weights.large(
+            "embedding.scales", TensorProto.FLOAT, (rows, hidden // BLOCK), scales_at
+        )
+        self._node(
+            "GatherBlockQuantized",
+            [values, "input_ids", scales],
+            ["embedded"],
+            bits=8,
+            block_size=BLOCK,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+        return at, scales_at
+
+    def _head(self, normed: str, embedding: tuple[int, int]) -> None:
+        last = self._node(
+            "Gather",
+            [normed, self._weights.small("last_position", np.array(-1, np.int64))],
+            ["last"],
+            domain="",
+            axis=1,
+        )
+        if self._gguf.has("output.weight"):
+            self._linear(last, ["output.weight"], name="logits")
+            return
+        sizes = self._sizes
+        at, scales_at = embedding
+        self._multiply(
+            last, name="logits", at=at, scales_at=scales_at, rows=sizes.vocabulary, columns=sizes.hidden
+        )
+
+    def _rotary_caches(self) -> None:
+        """Add the cosines and sines of all positions.
+
+        Source: Su et al., RoFormer (2021), equation 15; the per-frequency divisors of Llama 3.1 files.
+        """
+        sizes = self._sizes
+        exponents = np.arange(0, sizes.head_size, 2, dtype=np.float64) / sizes.head_size
+        frequencies = sizes.rope_base**-exponents
+        if self._gguf.has("rope_freqs.weight"):
+            frequencies /= self._gguf.tensor("rope_freqs.weight")
+        angles = np.arange(sizes.context)[:, np.newaxis] * frequencies
+        for name, function in (("cos_cache", np.cos), ("sin_cache", np.sin)):
+            offset = self._weights.start()
+            self._weights.write(function(angles).astype(np.float32))
+            self._weights.large(name, TensorProto.FLOAT, angles.shape, offset)
+
+    def _norm(self, name: str) -> str:
+        return self._weights.small(name, self._gguf.tensor(f"{name}.weight"))
+
+    def _skip_norm(self, residual: str, added: str, *, norm: str, name: str) -> tuple[str, str]:
+        summed, normed = f"{name}.sum", f"{name}.normed"
+        self._node(
+            "SkipSimplifiedLayerNormalization",
+            [residual, added, self._norm(norm)],
+            [normed, "", "", summed],
+            epsilon=self._sizes.norm_epsilon,
+        )
+        return summed, normed
+
+    def _node(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        domain: str = _MICROSOFT,
+        **settings: Any,
+    ) -> str:
+        self._nodes.append(
+            helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}/{kind}", domain=domain, **settings)
+        )
+        return outputs[0]
+
+    def _inputs(self) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "sequence"]),
+            helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, [1]),
+            helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
+            *self._caches("past_key_values"),
+        ]
+
+    def _outputs(self) -> list[onnx.ValueInfoProto]:
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, self._sizes.vocabulary])
+        return [logits, *self._caches("present")]
+
+    def _caches(self, prefix: str) -> list[onnx.ValueInfoProto]:
+        sizes = self._sizes
+        shape = [1, sizes.kv_heads, "length", sizes.head_size]
+        return [
+            helper.make_tensor_value_info(f"{prefix}.{layer}.{part}", TensorProto.FLOAT, shape)
+            for layer in range(sizes.layers)
+            for part in ("key", "value")
+        ]

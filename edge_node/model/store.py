@@ -1,0 +1,273 @@
+"""Models on this machine: fetched, checked byte by byte, built, and found again.
+
+Knows the folder of models and how a model gets from its sources to something that runs; knows
+nothing of how it is run.
+
+    <models>/<name>/model.gguf     a file of the catalogue
+    <models>/<name>/onnx/          what was built from the GGUF, with a manifest of its hashes
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
+from edge_node.model.build import build_language_model
+from edge_node.model.fetch import PARTIAL, fetch_file
+from edge_node.model.manifest import describe_file, read_manifest, verify_folder
+from edge_node.model.place import BUILT, Place, alone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_node.model.catalogue import Catalogue, ModelEntry, ModelFile
+    from edge_node.protocols import Progress
+
+
+class ModelState(StrEnum):
+    """How far a model has come on this machine."""
+
+    MISSING = "missing"
+    FETCHED = "fetched"
+    READY = "ready"
+    CORRUPT = "corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model of the catalogue, and how far it has come on this machine.
+
+    Attributes:
+        name: Its name.
+        entry: What the catalogue says about it.
+        folder: Where it lies, or would lie.
+        state: How far it has come.
+        detail: What is wrong with it; empty where nothing is.
+        bytes_on_disk: What its folder takes.
+    """
+
+    name: str
+    entry: ModelEntry
+    folder: Path
+    state: ModelState
+    detail: str
+    bytes_on_disk: int
+
+
+class ModelStore:
+    """The models on this machine."""
+
+    def __init__(self, folder: Path, *, catalogue: Catalogue) -> None:
+        self._folder = folder
+        self._catalogue = catalogue
+
+    def ensure(self, name: str, *, progress: Progress) -> Path:
+        """Return the folder of a model that is ready to run, fetching and building what is missing.
+
+        A file with wrong bytes is named to `progress` and fetched again; built files with wrong bytes
+        are named and built again.
+
+        Args:
+            name: Name in the catalogue, a path to a GGUF file, or a folder with an ONNX export.
+            progress: Told what is done.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+            ModelUnavailable: A file could not be fetched.
+            ModelUnsupported: The model cannot be run.
+            Unavailable: A source needs an optional library.
+        """
+        place = self._place(name)
+        if not (place.files or place.gguf):
+            return place.ready
+        with alone(place, progress=progress):
+            for file in place.files:
+                _ensure_file(place, file=file, progress=progress)
+            if place.gguf and not _built(place, progress=progress):
+                _build(place, gguf=place.gguf, progress=progress)
+        return place.ready
+
+    def rebuild(self, name: str, *, progress: Progress) -> Path:
+        """Return the folder of a model whose ONNX files were built anew from its GGUF file.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+            ModelUnsupported: The model has no GGUF file, or cannot be run.
+            ModelMissing: Its GGUF file is not on this machine.
+            ModelCorrupt: Its GGUF file is not the one the catalogue names.
+        """
+        place = self._place(name)
+        if place.gguf is None:
+            raise ModelUnsupported(name, expected="a model with a GGUF file", came="one that runs as it is")
+        for file in place.files:
+            _check_file(place, file=file)
+        with alone(place, progress=progress):
+            _build(place, gguf=place.gguf, progress=progress)
+        return place.ready
+
+    def locate(self, name: str) -> Path:
+        """Return the folder of a model that is ready to run, checked, without using the network.
+
+        Where ONNX files were built, these alone are checked: nothing else is read at run time.
+
+        Args:
+            name: Name in the catalogue, a path to a GGUF file, or a folder with an ONNX export.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+            ModelMissing: It is not on this machine, or not built.
+            ModelCorrupt: A file does not have the bytes it should have.
+        """
+        place = self._place(name)
+        if place.gguf:
+            _check_built(place)
+        for file in () if place.gguf else place.files:
+            _check_file(place, file=file)
+        return place.ready
+
+    def describe(self, name: str) -> ModelStatus:
+        """Return how far a model of the catalogue has come; reads and hashes all its files.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+        """
+        entry = self._catalogue.entry(name)
+        place = self._place(name)
+        state, detail = _state(place)
+        return ModelStatus(name, entry, place.folder, state, detail, _size_of(place.folder))
+
+    def describe_all(self) -> tuple[ModelStatus, ...]:
+        """Return how far each model of the catalogue has come, sorted by name."""
+        return tuple(self.describe(name) for name in sorted(self._catalogue.models))
+
+    def _place(self, name: str) -> Place:
+        if "/" in name or name.endswith(".gguf"):
+            return self._own_place(name)
+        entry = self._catalogue.entry(name)
+        folder = self._folder / name
+        gguf = entry.gguf
+        if gguf is None:
+            return Place(name, folder, entry.files)
+        return Place(name, folder, entry.files, gguf=folder / gguf.name, gguf_sha256=gguf.sha256)
+
+    def _own_place(self, name: str) -> Place:
+        """Return the place of a model that is named by a path instead of by the catalogue."""
+        path = Path(name).expanduser().resolve()
+        if path.is_dir():
+            return Place(name, path)
+        if not path.is_file() or path.suffix != ".gguf":
+            came = "another file" if path.is_file() else "nothing there"
+            raise ModelUnsupported(path, expected="a GGUF file or a folder with ONNX files", came=came)
+        digest = describe_file(path).sha256
+        # The digest tells apart two files of one name, and a file that was replaced by another.
+        folder = self._folder / f"{path.stem}-{digest[:12]}"
+        return Place(name, folder, gguf=path, gguf_sha256=digest)
+
+
+def _ensure_file(place: Place, *, file: ModelFile, progress: Progress) -> None:
+    try:
+        _check_file(place, file=file)
+    except ModelMissing:
+        fetch_file(file, model=place.name, folder=place.folder, progress=progress)
+    except ModelCorrupt as error:
+        progress.note(f"{error}; it is fetched again")
+        fetch_file(file, model=place.name, folder=place.folder, progress=progress)
+
+
+def _check_file(place: Place, *, file: ModelFile) -> None:
+    path = place.folder / file.name
+    if not path.is_file():
+        raise ModelMissing(place.name)
+    try:
+        came = f"sha256 {describe_file(path).sha256}"
+    except OSError as error:
+        came = str(error.strerror)  # a card that wears out
+    if came != f"sha256 {file.sha256}":
+        raise ModelCorrupt(path, expected=f"sha256 {file.sha256}", came=came, hint=_way_out(place))
+
+
+def _built(place: Place, *, progress: Progress) -> bool:
+    try:
+        _check_built(place)
+    except ModelMissing:
+        return False
+    except ModelCorrupt as error:
+        progress.note(f"{error}; it is built again")
+        return False
+    return True
+
+
+def _check_built(place: Place) -> None:
+    try:
+        verify_folder(place.ready)
+        built_from = read_manifest(place.ready).gguf_sha256
+    except ModelMissing as error:
+        raise ModelMissing(place.name) from error
+    except ModelCorrupt as error:
+        error.hint = _way_out(place)
+        raise
+    except OSError as error:
+        came = str(error.strerror)
+        raise ModelCorrupt(
+            place.ready, expected="files that can be read", came=came, hint=_way_out(place)
+        ) from error
+    if built_from != place.gguf_sha256:
+        expected, came = f"built from sha256 {place.gguf_sha256}", f"from {built_from}"
+        raise ModelCorrupt(place.ready, expected=expected, came=came, hint=_way_out(place))
+
+
+def _way_out(place: Place) -> str:
+    return f"edge-node model pull {place.name}"
+
+
+def _build(place: Place, *, gguf: Path, progress: Progress) -> None:
+    """Build under a name that marks it as unfinished, and put it in its place once it is whole."""
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=place.folder) as scratch:
+        fresh = Path(scratch) / BUILT
+        build_language_model(gguf, fresh, progress=_steps(progress, f"{place.name}: ONNX files"))
+        progress.finish()
+        if place.ready.exists():
+            shutil.rmtree(place.ready)
+        fresh.rename(place.ready)
+
+
+def _steps(progress: Progress, label: str) -> Callable[[int, int], None]:
+    """Return what takes steps done and steps in all, and starts the bar with the first of them."""
+    started = False
+
+    def report(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            progress.start(label, total)
+            started = True
+        progress.advance(done)
+
+    return report
+
+
+def _state(place: Place) -> tuple[ModelState, str]:
+    try:
+        for file in place.files:
+            _check_file(place, file=file)
+    except ModelMissing:
+        return ModelState.MISSING, ""
+    except ModelCorrupt as error:
+        return ModelState.CORRUPT, str(error)
+    if place.gguf is None:
+        return ModelState.READY, ""
+    try:
+        _check_built(place)
+    except ModelMissing:
+        return ModelState.FETCHED, ""
+    except ModelCorrupt as error:
+        return ModelState.CORRUPT, str(error)
+    return ModelState.READY, ""
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

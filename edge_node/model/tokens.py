@@ -1,0 +1,248 @@
+"""Text to tokens and back, and chats laid out as a model was trained to read them.
+
+The only place that knows the `tokenizers` library and chat templates. Knows nothing of models or grammars.
+
+Special tokens come from the template's own text and from nowhere else: whatever stands in a turn is
+encoded as plain text, also where it spells a special token.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer as Encoder
+
+from edge_node.errors import ModelCorrupt, ModelUnsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from edge_node.messages import Turn
+    from edge_node.model.gguf_file import Vocabulary
+
+TOKENIZER_FILE = "tokenizer.json"
+ROLES = frozenset({"system", "user", "assistant"})
+_LLAMA_3_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_PLACEHOLDER = "\ue000{index}\ue001"
+_PLACEHOLDERS = re.compile("\ue000(\\d+)\ue001")
+
+
+def load_tokenizer(path: Path) -> Encoder:
+    """Return the tokenizer that a tokenizer.json describes.
+
+    Raises:
+        ModelCorrupt: It cannot be read.
+    """
+    try:
+        return Encoder.from_buffer(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelCorrupt(path, expected="a tokenizer.json", came=str(error)) from error
+
+
+def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None:
+    """Write the tokenizer.json of a model.
+
+    Args:
+        vocabulary: What it is built from.
+        path: Where to write.
+        source: The model file, for errors.
+
+    Raises:
+        ModelUnsupported: It is no byte-level BPE, or splits text by a rule that is not known.
+    """
+    if vocabulary.model != "gpt2":
+        raise ModelUnsupported(source, expected="a byte-level BPE tokenizer (gpt2)", came=vocabulary.model)
+    if vocabulary.pre not in _SPLITS:
+        raise ModelUnsupported(
+            source, expected=f"a pre-tokenizer among {', '.join(sorted(_SPLITS))}", came=vocabulary.pre
+        )
+    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in vocabulary.merges)]
+    encoder = Encoder(
+        models.BPE(
+            vocab={token: index for index, token in enumerate(vocabulary.tokens)},
+            merges=merges,
+            ignore_merges=vocabulary.pre == "llama-bpe",
+        )
+    )
+    encoder.pre_tokenizer = _SPLITS[vocabulary.pre]
+    encoder.decoder = decoders.ByteLevel()
+    encoder.add_special_tokens(
+        [
+            AddedToken(vocabulary.tokens[index], special=True, normalized=False)
+            for index in sorted(vocabulary.special)
+        ]
+    )
+    encoder.save(str(path))
+
+
+class Tokenizer:
+    """Text to tokens and back, for one model.
+
+    Attributes:
+        bos: Token that opens a text, or None.
+        eos: Tokens that end an answer.
+        special: Token to identifier of everything that never comes from plain text.
+    """
+
+    def __init__(self, encoder: Encoder, *, bos: int | None, eos: Sequence[int], chat_template: str) -> None:
+        self.bos = bos
+        self.eos = tuple(eos)
+        self.special = {
+            token.content: index
+            for index, token in encoder.get_added_tokens_decoder().items()
+            if token.special
+        }
+        encoder.encode_special_tokens = True  # in this library's words: as plain text
+        self._encoder = encoder
+        self._special_pattern = re.compile(
+            "|".join(map(re.escape, sorted(self.special, key=len, reverse=True)))
+        )
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        self._template = environment.from_string(chat_template)
+
+    @classmethod
+    def open(cls, path: Path, *, bos: int | None, eos: Sequence[int], chat_template: str) -> Tokenizer:
+        """Return the tokenizer that lies at `path`.
+
+        Args:
+            path: The tokenizer.json.
+            bos: Token that opens a text, or None.
+            eos: Tokens that end an answer.
+            chat_template: Jinja source that lays out a chat.
+
+        Raises:
+            ModelCorrupt: The file cannot be read.
+            ModelUnsupported: The chat template is missing or does not compile.
+        """
+        if not chat_template:
+            raise ModelUnsupported(path, expected="a model with a chat template", came="none")
+        encoder = load_tokenizer(path)
+        try:
+            return cls(encoder, bos=bos, eos=eos, chat_template=chat_template)
+        except TemplateError as error:
+            raise ModelUnsupported(path, expected="a chat template that compiles", came=str(error)) from error
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return int(self._encoder.get_vocab_size(with_added_tokens=True))
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the tokens of a text.
+
+        Args:
+            text: Any text.
+            special: Whether what spells a special token becomes one; never so for text from outside.
+        """
+        if not special or not self.special:
+            return list(self._encoder.encode(text, add_special_tokens=False).ids)
+        return self._joined((text,), (True,))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out."""
+        return str(self._encoder.decode(list(tokens), skip_special_tokens=True))
+
+    def token_bytes(self) -> list[bytes]:
+        """Return the bytes of every token, by identifier; of special ones the bytes of their name."""
+        special = set(self.special.values())
+        found = []
+        for index in range(self.size):
+            token = str(self._encoder.id_to_token(index) or "")
+            plain = index not in special and all(character in _BYTES for character in token)
+            found.append(bytes(_BYTES[character] for character in token) if plain else token.encode())
+        return found
+
+    def prompt(self, turns: Sequence[Turn]) -> list[int]:
+        """Return the tokens of a chat, up to where the assistant's answer begins.
+
+        Raises:
+            ValueError: A turn has an unknown role.
+            ModelUnsupported: The template refuses these turns.
+        """
+        if unknown := {turn.role for turn in turns} - ROLES:
+            raise ValueError(f"roles: expected {', '.join(sorted(ROLES))}, came {', '.join(sorted(unknown))}")
+        # The template sees a mark in place of each content: no content can pass for the template's own text.
+        messages = [
+            {"role": turn.role, "content": _PLACEHOLDER.format(index=index)}
+            for index, turn in enumerate(turns)
+        ]
+        try:
+            text = self._template.render(
+                messages=messages,
+                add_generation_prompt=True,
+                bos_token=self._spelled(self.bos),
+                eos_token=self._spelled(self.eos[0] if self.eos else None),
+            )
+        except TemplateError as error:
+            raise ModelUnsupported("chat template", expected="these turns", came=str(error)) from error
+        pieces = _PLACEHOLDERS.split(text)
+        texts = [turns[int(piece)].content if place % 2 else piece for place, piece in enumerate(pieces)]
+        return self._joined(texts, [place % 2 == 0 for place in range(len(pieces))])
+
+    def _joined(self, texts: Sequence[str], trusted: Sequence[bool]) -> list[int]:
+        """Encode texts as one: plain runs that touch are encoded together, as the model has seen them."""
+        tokens: list[int] = []
+        plain = ""
+        for text, is_trusted in zip(texts, trusted, strict=True):
+            for part, identifier in self._parts(text) if is_trusted else [(text, None)]:
+                plain += part
+                if identifier is not None:
+                    tokens += [*self.encode(plain), identifier]
+                    plain = ""
+        return tokens + self.encode(plain)
+
+    def _parts(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """Yield plain text with the special token that follows it, or None at the end."""
+        end = 0
+        for found in self._special_pattern.finditer(text) if self.special else ():
+            yield text[end : found.start()], self.special[found[0]]
+            end = found.end()
+        yield text[end:], None
+
+    def _spelled(self, token: int | None) -> str:
+        return "" if token is None else str(self._encoder.id_to_token(token))
+
+
+def _byte_level() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+_SPLITS = {
+    "default": _byte_level(),
+    "gpt-2": _byte_level(),
+    "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _byte_level()]),
+    "llama-bpe": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_LLAMA_3_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    ),
+}
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Return the character that stands for each byte in a byte-level vocabulary.
+
+    Source: Radford et al., GPT-2 (2019): printable Latin-1 stands for itself, the rest from U+0100 on.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + place): byte for place, byte in enumerate(rest)
+    }
+
+
+_BYTES = _byte_alphabet()
+
+
+def _refuse(message: str) -> None:
+    raise TemplateError(message)

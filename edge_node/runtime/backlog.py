@@ -1,0 +1,87 @@
+"""Messages between the network thread and the dispatcher.
+
+Bounded: sensor readings that are not in the journal lose the oldest first and are counted; what is in
+the journal is never dropped, it is read from there again once there is room.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edge_node.messages import Message
+
+log = structlog.get_logger(__name__)
+
+
+class Backlog:
+    """A bounded queue with two lanes: journaled messages first, then readings."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._durable: deque[Message] = deque()
+        self._readings: deque[Message] = deque()
+        self._ready = threading.Condition()
+        self._spilled = False
+        self._shedding = False
+        self.dropped = 0
+
+    def put(self, message: Message) -> None:
+        """Queue a message; called on the network or the journal's thread, never blocks."""
+        with self._ready:
+            if not message.durable:
+                self._put_reading(message)
+            elif self._spilled or len(self._durable) >= self._limit:
+                self._spilled = True
+            else:
+                self._durable.append(message)
+            self._ready.notify()
+
+    def take(self, *, timeout_s: float) -> Message | None:
+        """Return the next message, or None where none came in time or journaled ones must be refilled."""
+        with self._ready:
+            if not self._durable and not self._readings and not self._spilled:
+                self._ready.wait(timeout_s)
+            if self._durable:
+                return self._durable.popleft()
+            if self._readings and not self._spilled:
+                message = self._readings.popleft()
+                self._shedding = self._shedding and bool(self._readings)
+                return message
+            return None
+
+    @property
+    def wants_refill(self) -> bool:
+        """Whether messages wait in the journal that found no room here."""
+        with self._ready:
+            return self._spilled and not self._durable
+
+    def refill(self, messages: Iterable[Message]) -> None:
+        """Queue messages from the journal, in order, as far as there is room."""
+        with self._ready:
+            self._spilled = False
+            for message in messages:
+                if len(self._durable) >= self._limit:
+                    self._spilled = True
+                    break
+                self._durable.append(message)
+
+    def wake(self) -> None:
+        """Let a waiting `take` return."""
+        with self._ready:
+            self._ready.notify_all()
+
+    def _put_reading(self, message: Message) -> None:
+        if len(self._readings) >= self._limit:
+            self._readings.popleft()
+            self.dropped += 1
+            if not self._shedding:
+                self._shedding = True
+                log.warning("readings_dropped", reason="they come faster than they are read, the oldest go")
+        self._readings.append(message)

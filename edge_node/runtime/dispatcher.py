@@ -1,0 +1,190 @@
+"""The two threads that walk messages down the path: the dispatcher, and the worker where the model runs.
+
+The one place that catches whatever goes wrong with a message. Knows the pipeline and the backlog; knows
+no broker and no concrete stage.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from edge_node.errors import Busy, EdgeNodeError, InternalFault, JournalError, PayloadInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_node.messages import Message
+    from edge_node.pipeline import Pipeline, Result
+    from edge_node.runtime.backlog import Backlog
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.2
+
+
+class _Walk(NamedTuple):
+    """A message, or the passing of time, and how far it has come."""
+
+    message: Message | None
+    path: Iterator[Result | None]
+
+
+class Dispatcher:
+    """Messages taken in order down the path; what needs the model goes on in a thread of its own."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        backlog: Backlog,
+        unfinished: Callable[[], tuple[Message, ...]],
+        on_concluded: Callable[[], None],
+        clock: Callable[[], float],
+        queue_limit: int,
+    ) -> None:
+        self._pipeline = pipeline
+        self._backlog = backlog
+        self._unfinished = unfinished
+        self._on_concluded = on_concluded
+        self._clock = clock
+        self._model_queue: queue.Queue[_Walk | None] = queue.Queue(maxsize=queue_limit)
+        self._stopping = threading.Event()
+        self._open: set[str] = set()
+        self._open_lock = threading.Lock()
+        self._threads = (
+            threading.Thread(target=self._dispatch, name="dispatcher"),
+            threading.Thread(target=self._infer, name="inference"),
+        )
+        self.progress_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start both threads; what the journal holds unfinished comes first."""
+        self._backlog.refill(self._unfinished())
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Finish what was begun and end both threads; what is left stays in the journal."""
+        self._stopping.set()
+        self._backlog.wake()
+        deadline = time.monotonic() + timeout_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether both threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _dispatch(self) -> None:
+        next_tick = time.monotonic()
+        while not self._stopping.is_set():
+            message = self._backlog.take(timeout_s=TICK_S)
+            self.progress_at = time.monotonic()
+            if message is not None:
+                self._begin(message)
+            elif self._backlog.wants_refill:
+                self._refill()
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_S
+                self._begin(None)
+        self._model_queue.put(None)
+
+    def _refill(self) -> None:
+        with self._open_lock:
+            self._backlog.refill(message for message in self._unfinished() if message.id not in self._open)
+
+    def _begin(self, message: Message | None) -> None:
+        walk = _Walk(message, self._pipeline.path(message, now=self._clock()))
+        if message is not None and message.durable:
+            with self._open_lock:
+                self._open.add(message.id)
+        if not self._advance(walk):
+            return
+        try:
+            self._model_queue.put_nowait(walk)
+        except queue.Full:
+            self._end(message, Busy(waiting=self._model_queue.maxsize))
+
+    def _infer(self) -> None:
+        while (walk := self._model_queue.get()) is not None:
+            if self._stopping.is_set():
+                continue
+            while self._advance(walk):
+                pass
+
+    def _advance(self, walk: _Walk) -> bool:
+        """Return whether the walk has come to a point where it needs the model."""
+        message = walk.message
+        try:
+            if message is not None and message.dropped_bytes:
+                self._refuse_size(message)
+            result = next(walk.path)
+        except EdgeNodeError as error:
+            self._end(message, error)
+            return False
+        except Exception as error:
+            # The one place that catches everything: a fault in one message must not end the service.
+            log.exception("message_failed", topic=_topic(message))
+            self._end(message, InternalFault(type(error).__name__))
+            return False
+        if result is None:
+            return True
+        self._forget(message)
+        _record(message, result)
+        if result.decisions or result.moved:
+            self._on_concluded()
+        return False
+
+    @staticmethod
+    def _refuse_size(message: Message) -> None:
+        raise PayloadInvalid(
+            expected="a payload within limits.payload",
+            came=f"{message.dropped_bytes} bytes",
+            hint="send less, or raise limits.payload",
+        )
+
+    def _end(self, message: Message | None, error: EdgeNodeError) -> None:
+        """Give a message that cannot be handled its recorded end, and tell its sender."""
+        log.warning("message_refused", topic=_topic(message), code=error.code, reason=str(error))
+        self._forget(message)
+        if message is None:
+            return
+        try:
+            self._pipeline.bury(message, error)
+        except JournalError:
+            log.exception("message_left_unfinished", id=message.id, topic=message.topic)
+        self._on_concluded()
+
+    def _forget(self, message: Message | None) -> None:
+        if message is not None:
+            with self._open_lock:
+                self._open.discard(message.id)
+
+
+def _topic(message: Message | None) -> str:
+    return message.topic if message else "timer"
+
+
+def _record(message: Message | None, result: Result) -> None:
+    """Write the one line that tells what became of a message."""
+    if message is None and not result.decisions:
+        return
+    tell = log.info if result.decisions else log.debug
+    tell(
+        "message",
+        id=message.id if message else "",
+        topic=_topic(message),
+        decisions=[decision.request.id for decision in result.decisions],
+        drafts=[type(decision.draft).__name__ for decision in result.decisions],
+        verdicts=[decision.verdict.outcome.value for decision in result.decisions if decision.verdict],
+        rules=[decision.verdict.rule for decision in result.decisions if decision.verdict],
+        commands=[decision.command.id for decision in result.decisions if decision.command],
+        stages_ms={stage: round(spent_ms, 2) for stage, spent_ms in result.stages_ms.items()},
+    )

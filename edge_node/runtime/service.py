@@ -1,0 +1,213 @@
+"""One running edge: what is started in which order, what a message meets on its way in, and the end.
+
+Knows threads, the broker's callbacks and systemd; knows nothing of how anything is decided.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_node import __version__
+from edge_node.bus.client import Listeners, MqttBus
+from edge_node.errors import BusError
+from edge_node.journal.journal import Journal
+from edge_node.messages import Outgoing
+from edge_node.observe.progress import LoggedProgress
+from edge_node.observe.systemd import notify, watchdog_interval_s
+from edge_node.runtime.backlog import Backlog
+from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.wiring import assemble, folder_of, load_models
+from edge_node.topics import EdgeTopics, TopicPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_node.bus.receipt import Receipt
+    from edge_node.config.loaded import Configuration
+    from edge_node.errors import BrokerRefused
+    from edge_node.messages import Command, Message
+
+log = structlog.get_logger(__name__)
+
+_DRAIN_S = 10.0
+_STUCK_S = 120.0
+_HEARTBEAT_S = 5.0
+_PRUNE_S = 600.0
+
+
+class Service:
+    """The runtime of one configuration."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._topics = EdgeTopics(configuration.runtime.edge)
+        self._stop = threading.Event()
+        self._refusal: BrokerRefused | None = None
+
+    def run(self) -> None:
+        """Start, serve until `request_stop`, and end in order.
+
+        Raises:
+            ModelError: A model is missing and cannot be had.
+            JournalError: The journal cannot be opened.
+            BrokerRefused: The broker does not let this edge in, and asking again cannot help.
+        """
+        began_s = time.monotonic()
+        self._prepare()
+        try:
+            self._open_for_business()
+            log.info("running", edge=self._topics.edge, start_s=round(time.monotonic() - began_s, 2))
+            self._watch()
+        finally:
+            self._close()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def request_stop(self) -> None:
+        """Let `run` end; may be called from any thread and from a signal handler."""
+        self._stop.set()
+
+    def _prepare(self) -> None:
+        """Open what lies on the disk and load the models; nothing is heard yet."""
+        runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
+        notify("STATUS=loading")
+        self._bus = MqttBus(
+            runtime.broker,
+            client_id=f"edge-node-{runtime.edge}",
+            listeners=Listeners(
+                message=self._receive, connected=self._on_connected, refused=self._on_refused
+            ),
+            will=self._status("lost"),
+            max_payload_bytes=runtime.limits.payload,
+        )
+        models = load_models(self._configuration, progress=progress)
+        self._journal = Journal.open(folder_of(self._configuration) / "journal.db", clock=clock)
+        self._assembly = assemble(self._configuration, models=models, journal=self._journal, clock=clock)
+        self._assembly.library.build(progress=progress)
+        self._backlog = Backlog(runtime.limits.queue)
+        self._publisher = Publisher(
+            self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._tell
+        )
+        self._dispatcher = Dispatcher(
+            self._assembly.pipeline,
+            backlog=self._backlog,
+            unfinished=self._journal.unfinished,
+            on_concluded=self._publisher.wake,
+            clock=clock,
+            queue_limit=runtime.limits.queue,
+        )
+
+    def _open_for_business(self) -> None:
+        """Settle what a crash left open, then listen."""
+        unknown = self._journal.recover()
+        self._assembly.lifecycle.restore(self._journal.open_commands())
+        self._tell(unknown)
+        self._bus.subscribe(self._filters())
+        self._dispatcher.start()
+        self._publisher.start()
+        self._bus.start()
+        notify("READY=1\nSTATUS=running")
+
+    def _filters(self) -> dict[str, int]:
+        """Return every topic filter with its quality of service."""
+        filters = {self._topics.asks: 1} if any(n.spec.ask for n in self._configuration.nodes) else {}
+        for node in self._configuration.nodes:
+            for entry in node.spec.listen:
+                name = TopicPattern.parse(entry.topic).filter
+                filters[name] = max(entry.qos, filters.get(name, 0))
+        return filters
+
+    # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
+
+    def _receive(self, message: Message, receipt: Receipt) -> None:
+        def take() -> None:
+            self._bus.acknowledge(receipt)
+            self._backlog.put(message)
+
+        self._journal.receive(message, on_durable=take, on_duplicate=lambda: self._bus.acknowledge(receipt))
+
+    def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
+        log.info("connected", session_present=session_present)
+        for retained in (self._status("ready"), self._info()):
+            self._bus.publish(retained)
+        self._publisher.wake()
+
+    def _on_refused(self, refusal: BrokerRefused) -> None:
+        self._refusal = refusal
+        self._stop.set()
+
+    def _on_delivered(self, command_id: str) -> None:
+        command = self._assembly.lifecycle.acknowledged(command_id)
+        if command is not None:
+            self._tell([command])
+
+    def _tell(self, commands: Sequence[Command]) -> None:
+        """Write down and announce commands whose state changed outside the path of a message."""
+        if commands:
+            told = self._assembly.announcing.outgoing((), commands)
+            self._journal.conclude(None, commands=commands, outgoing=told)
+            self._publisher.wake()
+
+    def _watch(self) -> None:
+        """Tell systemd that all threads run, for as long as they do."""
+        interval_s = min(watchdog_interval_s() or _HEARTBEAT_S, _HEARTBEAT_S)
+        prune_at_s = time.monotonic() + _PRUNE_S
+        while not self._stop.wait(interval_s):
+            if self._healthy():
+                notify("WATCHDOG=1")
+            else:
+                log.error(
+                    "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
+                )
+            if time.monotonic() >= prune_at_s:
+                prune_at_s = time.monotonic() + _PRUNE_S
+                self._journal.prune()
+
+    def _healthy(self) -> bool:
+        moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and self._bus.idle_s < _STUCK_S
+        threads = (self._bus, self._dispatcher, self._publisher, self._journal)
+        return moving and all(part.alive for part in threads)
+
+    def _close(self) -> None:
+        """Finish what was begun, say good-bye and close the files."""
+        notify("STOPPING=1")
+        log.info("draining")
+        self._dispatcher.stop(timeout_s=_DRAIN_S)
+        self._publisher.stop(timeout_s=_DRAIN_S)
+        self._say_offline()
+        self._bus.stop()
+        self._assembly.library.close()
+        self._journal.close()
+        log.info("stopped")
+
+    def _say_offline(self) -> None:
+        gone = threading.Event()
+        try:
+            self._bus.publish(
+                self._status("offline"), on_acknowledged=gone.set, on_failed=lambda _: gone.set()
+            )
+        except BusError:
+            return
+        gone.wait(_DRAIN_S)
+
+    def _status(self, state: str) -> Outgoing:
+        return Outgoing(self._topics.status, state.encode(), retain=True, content_type="text/plain")
+
+    def _info(self) -> Outgoing:
+        """Return the retained description of this edge."""
+        runtime = self._configuration.runtime
+        about = {
+            "version": __version__,
+            "edge": runtime.edge,
+            "nodes": {node.name: node.spec.description for node in self._configuration.nodes},
+            "model": runtime.model.name,
+            "embedding": runtime.embedding.name,
+            "passages": self._assembly.library.size,
+        }
+        return Outgoing(self._topics.info, json.dumps(about, ensure_ascii=False).encode(), retain=True)

@@ -1,0 +1,127 @@
+"""The one place that makes concrete stages and joins them to a pipeline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_node.announcing import Announcing
+from edge_node.errors import ModelCorrupt
+from edge_node.gate.policy import PolicyGate
+from edge_node.knowledge.library import Library
+from edge_node.lifecycle import CommandLifecycle
+from edge_node.model.catalogue import Catalogue
+from edge_node.model.embedding import MiniLmEmbedder
+from edge_node.model.language_model import OnnxLanguageModel
+from edge_node.model.store import ModelStore
+from edge_node.paths import models_folder, state_folder
+from edge_node.pipeline import Pipeline, Stages
+from edge_node.topics import EdgeTopics
+from edge_node.triggers.engine import TriggerEngine
+from edge_node.twin import DeviceTwin
+from edge_node.understand.cascade import Cascade
+from edge_node.understand.drafting import ModelDrafting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_node.config.loaded import Configuration
+    from edge_node.journal.journal import Journal
+    from edge_node.protocols import Embedder, LanguageModel, Progress
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Both models, loaded.
+
+    Attributes:
+        language: Text to text under a grammar.
+        embedder: Sentences to vectors.
+    """
+
+    language: LanguageModel
+    embedder: Embedder
+
+
+def load_models(configuration: Configuration, *, progress: Progress) -> Models:
+    """Return both models of a configuration, checked against their hashes and loaded.
+
+    A damaged file is named and repaired from what lies on this machine or from its sources.
+
+    Raises:
+        ModelMissing: A model was never fetched.
+        ModelError: It cannot be repaired or run.
+    """
+    runtime = configuration.runtime
+    store = ModelStore(models_folder(), catalogue=Catalogue.load())
+    threads = runtime.model.threads or max(1, os.cpu_count() or 1)
+    embedder = MiniLmEmbedder.open(_intact(store, runtime.embedding.name, progress=progress), threads=threads)
+    language = OnnxLanguageModel.open(
+        _intact(store, runtime.model.name, progress=progress),
+        context=runtime.model.context,
+        threads=threads,
+    )
+    return Models(language, embedder)
+
+
+def _intact(store: ModelStore, name: str, *, progress: Progress) -> Path:
+    try:
+        return store.locate(name)
+    except ModelCorrupt as damage:
+        log.error("model_damaged", reason=str(damage))  # noqa: TRY400 - the reason says all
+        return store.ensure(name, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A pipeline and those of its parts that the service speaks to.
+
+    Attributes:
+        pipeline: The stages in order.
+        announcing: Envelopes.
+        lifecycle: The life of commands.
+        library: The manuals.
+    """
+
+    pipeline: Pipeline
+    announcing: Announcing
+    lifecycle: CommandLifecycle
+    library: Library
+
+
+def folder_of(configuration: Configuration) -> Path:
+    """Return where the journal and the indexes of a configuration lie."""
+    named = configuration.runtime.state
+    if not named:
+        return state_folder(configuration.runtime.edge)
+    return (configuration.file.parent / Path(os.path.expandvars(named)).expanduser()).resolve()
+
+
+def assemble(
+    configuration: Configuration, *, models: Models, journal: Journal, clock: Callable[[], float]
+) -> Assembly:
+    """Return the stages of a configuration, joined."""
+    runtime, nodes = configuration.runtime, configuration.nodes
+    topics = EdgeTopics(runtime.edge)
+    twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
+    lifecycle = CommandLifecycle(nodes, clock=clock)
+    library = Library.open(folder_of(configuration) / "knowledge", nodes, embedder=models.embedder)
+    announcing = Announcing(topics, clock=clock)
+    stages = Stages(
+        twin=twin,
+        lifecycle=lifecycle,
+        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
+        understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
+        retrieval=library,
+        drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
+        gate=PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, clock=clock),
+        announcing=announcing,
+        journal=journal,
+    )
+    return Assembly(Pipeline(stages, passages=runtime.knowledge.passages), announcing, lifecycle, library)

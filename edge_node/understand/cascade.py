@@ -1,0 +1,130 @@
+"""The cheap tiers of understanding: rules, sentence templates, nearest examples.
+
+Knows node files, the devices of the twin and an embedding model; knows nothing of the language model
+and of the gate. Each tier settles a request or hands it on; what none settles is left open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
+from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.nearest import NearestExamples
+from edge_node.understand.rules import Rules
+from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
+from edge_node.understand.templates import Templates
+from edge_node.understand.words import clean, is_readable, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_node.config.loaded import Node
+    from edge_node.messages import Draft, Request
+    from edge_node.protocols import Embedder, Twin
+    from edge_node.understand.templates import Match
+
+# Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
+_NEAR = 0.45
+_COMMANDS_SHOWN = 3
+_EXAMPLES_SHOWN = 4
+
+
+class Cascade:
+    """What is understood without the language model.
+
+    Args:
+        nodes: All nodes of this edge.
+        twin: Devices and their states.
+        embedder: Sentences to vectors.
+
+    Raises:
+        ConfigurationInvalid: A sentence template cannot be parsed.
+    """
+
+    def __init__(self, nodes: Sequence[Node], *, twin: Twin, embedder: Embedder) -> None:
+        asked = [node for node in nodes if node.spec.ask]
+        self._nodes = {node.name: node for node in nodes}
+        self._asked = tuple(node.name for node in asked)
+        self._twin = twin
+        self._rules = Rules(nodes, twin=twin)
+        self._templates = Templates(asked)
+        self._nearest = NearestExamples(asked, embedder=embedder)
+
+    def draft(self, request: Request) -> Draft | Open:
+        """Return a draft, or what is still open for the model."""
+        if request.kind is RequestKind.ALARM:
+            return self._rules.draft(request)
+        names = (request.node,) if request.node else self._asked
+        refusal = self._refusal(request, names)
+        if refusal is not None:
+            return refusal
+        settled = self._by_template(request, names)
+        if settled is not None:
+            return settled
+        if is_question(request.text) or is_statement(request.text):
+            return Open(request.node, question=True)
+        return self._by_nearest(request, names)
+
+    def _refusal(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
+        if not names:
+            return NothingDraft("", "no node here takes questions or orders")
+        if request.node and request.node not in self._nodes:
+            return NothingDraft(
+                request.node, f"there is no node {request.node}; there are {', '.join(self._asked)}"
+            )
+        if request.node and request.node not in self._asked:
+            return NothingDraft(request.node, f"{request.node} takes no questions and no orders")
+        if not words_of(request.text) or not is_readable(request.text):
+            return NothingDraft(request.node, "nothing was said in words", code="not_understood")
+        return None
+
+    def _by_template(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+        """Return the one command whose template the words are a whole example of, if there is one."""
+        devices = {name: self._twin.devices(name) for name in names}
+        said = clean(request.text)
+        found: list[Match] = []
+        for text in dict.fromkeys((said, without_courtesy(said))):
+            found = self._templates.matches(text, devices=devices)
+            # A free text could swallow a question whole; only the template's own words make an order of one.
+            if is_question(text):
+                found = [match for match in found if not match.free]
+            if found:
+                break
+        if not found:
+            return None
+        if len(found) > 1:
+            choices = " or ".join(call_in_words(match.command, match.arguments) for match in found)
+            return NothingDraft(request.node, f"did you mean {choices}?", code="ask_back")
+        return self._completed(found[0], devices[found[0].node])
+
+    def _completed(self, match: Match, devices: tuple[str, ...]) -> CommandDraft | NothingDraft:
+        command = self._nodes[match.node].spec.commands[match.command]
+        arguments: dict[str, Any] = {}
+        for name, argument in command.args.items():
+            value = match.arguments.get(name, argument.default)
+            if value is None:
+                question = ask_for_argument(name, argument, devices=devices)
+                return NothingDraft(match.node, question, code="ask_back")
+            arguments[name] = value
+        return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
+
+    def _by_nearest(self, request: Request, names: tuple[str, ...]) -> NothingDraft | Open:
+        near = self._nearest.find(request.text, nodes=names)
+        if not near or near[0][1] < _NEAR:
+            return Open(request.node, question=True)
+        node = near[0][0].node
+        doubt = reservation(request.text)
+        if doubt:
+            reason = f"with {doubt!r} in it this is no plain order; say only what is to be done now"
+            return NothingDraft(node, reason, code="ask_back")
+        own = [example for example, _ in near if example.node == node]
+        commands = tuple(dict.fromkeys(example.command for example in own))[:_COMMANDS_SHOWN]
+        device = next(iter(self._twin.devices(node)), "")
+        shown = [example for example in own if example.arguments and example.command in commands]
+        return Open(
+            node,
+            question=False,
+            commands=commands,
+            examples=tuple(example.with_device(device) for example in shown[:_EXAMPLES_SHOWN]),
+        )

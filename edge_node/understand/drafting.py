@@ -1,0 +1,111 @@
+"""What the language model proposes: a command, or quotations.
+
+Knows the model, node files and the twin; knows nothing of the gate and sends nothing. A command that the
+model writes is traced back to what was said before it counts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from edge_node.messages import CommandDraft, NothingDraft, Origin, RequestKind
+from edge_node.understand.answering import Answering
+from edge_node.understand.calls import NONE, call_grammar, read_call
+from edge_node.understand.grounding import doubt, ground_of
+from edge_node.understand.prompts import command_turns
+from edge_node.understand.record import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_node.config.loaded import Node
+    from edge_node.messages import Draft, Generation, Open, Passage, Request, Turn
+    from edge_node.protocols import Embedder, LanguageModel, Twin
+    from edge_node.understand.grounding import Ground
+
+_MOST_TOKENS = 128
+
+
+class ModelDrafting:
+    """The language model, asked for a command or for quotations.
+
+    Args:
+        nodes: All nodes of this edge.
+        twin: Devices and their states.
+        embedder: Sentences to vectors, for the evidence of an answer.
+        model: The language model.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], *, twin: Twin, embedder: Embedder, model: LanguageModel
+    ) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._twin = twin
+        self._model = model
+        self._answering = Answering(embedder=embedder, model=model)
+
+    def draft(
+        self, request: Request, matter: Open, passages: Sequence[Passage]
+    ) -> tuple[Draft, Mapping[str, object]]:
+        """Return a draft and what the model read and wrote."""
+        if matter.question:
+            return self._answering.draft(request, matter, passages)
+        node = self._nodes.get(matter.node)
+        names = [name for name in matter.commands if node is not None and name in node.spec.commands]
+        if node is None or not names:
+            return NothingDraft(matter.node, "no command comes into question"), {}
+        return self._command(request, matter, node=node, names=names)
+
+    def _command(
+        self, request: Request, matter: Open, *, node: Node, names: Sequence[str]
+    ) -> tuple[Draft, Mapping[str, object]]:
+        ground = self._ground(request, node)
+        # Only a device that was named can be meant; where none was, all are shown, and the answer asks back.
+        devices = sorted(ground.named) or list(ground.devices)
+        states = {
+            name: state for name in sorted(ground.named) if (state := self._twin.state(node.name, name))
+        }
+        turns = self._prompt(request, matter, node=node, devices=devices, named=sorted(ground.named))
+        commands = {name: node.spec.commands[name] for name in names}
+        grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
+        generation = self._model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS)
+        return self._read(generation, node=node, names=names, ground=ground), record_of(turns, generation)
+
+    def _prompt(
+        self, request: Request, matter: Open, *, node: Node, devices: Sequence[str], named: Sequence[str]
+    ) -> list[Turn]:
+        """Return the prompt with as many examples, nearest first, as fit the model's context."""
+        states = {name: state for name in named if (state := self._twin.state(node.name, name))}
+        for shown in range(len(matter.examples), -1, -1):
+            turns = command_turns(
+                request, node=node, examples=matter.examples[:shown], devices=devices, states=states
+            )
+            if self._model.count(turns) + _MOST_TOKENS <= self._model.context:
+                break
+        return turns
+
+    def _ground(self, request: Request, node: Node) -> Ground:
+        state = self._twin.state(node.name, request.device) if request.device else None
+        fields = state.fields if state is not None else {}
+        return ground_of(request, devices=self._twin.devices(node.name), fields=fields)
+
+    def _read(self, generation: Generation, *, node: Node, names: Sequence[str], ground: Ground) -> Draft:
+        call = read_call(generation.text) if generation.complete else None
+        if call is None or (call[0] != NONE and call[0] not in names):
+            return NothingDraft(
+                node.name, "the model's answer is no call of a command", code="not_understood"
+            )
+        name, arguments = call
+        if name == NONE:
+            return NothingDraft(node.name, "no command fits what was said")
+        command = node.spec.commands[name]
+        question = doubt(ground, name=name, command=command, arguments=arguments)
+        if question:
+            code = "none_fits" if ground.kind is RequestKind.ALARM else "ask_back"
+            return NothingDraft(node.name, question, code=code)
+        defaults = {
+            key: argument.default for key, argument in command.args.items() if argument.default is not None
+        }
+        confidence = min(1.0, math.exp(generation.log_probability))
+        return CommandDraft(node.name, name, {**defaults, **arguments}, Origin.MODEL, confidence)

@@ -1,0 +1,108 @@
+"""Whether a call that a model wrote was really said.
+
+Knows the words, the arguments and the device's fields; knows nothing of models. An argument counts only
+where it can be traced to the words, to a default, or to the device that an alarm is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge_node.messages import RequestKind
+from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.naming import mentioned
+from edge_node.understand.values import numbers_in
+from edge_node.understand.words import content_stems, stem, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_node.config.models import ArgumentConfig, CommandConfig
+    from edge_node.messages import Request
+
+_BOOLEAN_WORDS = {
+    True: {"on", "true", "yes", "enable", "open"},
+    False: {"off", "false", "no", "disable", "close"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a request gives to stand on.
+
+    Attributes:
+        kind: Whether a person spoke or an alarm fired.
+        devices: All devices there are.
+        named: Those that the request names.
+        numbers: Numbers that were said, or that the device reports.
+        text: What was said, without the names of devices.
+    """
+
+    kind: RequestKind
+    devices: tuple[str, ...]
+    named: frozenset[str]
+    numbers: tuple[float, ...]
+    text: str
+
+
+def ground_of(request: Request, *, devices: tuple[str, ...], fields: Mapping[str, Any]) -> Ground:
+    """Return what `request` gives to stand on; `fields` are those of the device that an alarm is about."""
+    if request.kind is RequestKind.ALARM:
+        reported = tuple(
+            value
+            for value in fields.values()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        )
+        words = " ".join(str(value) for value in fields.values() if isinstance(value, str))
+        return Ground(request.kind, devices, frozenset({request.device} - {""}), reported, words)
+    named, rest = mentioned(request.text, devices=devices)
+    return Ground(request.kind, devices, frozenset(named), tuple(numbers_in(rest)), rest)
+
+
+def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:
+    """Return what to ask back about a call before it may count as said, or '' where every part of it was.
+
+    Nothing may be in the call that was not said, and no device or number said may be left out of it.
+    """
+    for key, argument in command.args.items():
+        value = arguments.get(key, argument.default)
+        if value is None or (value != argument.default and not _said(value, argument, ground)):
+            return f"{name}: {ask_for_argument(key, argument, devices=ground.devices)}"
+    if ground.kind is RequestKind.ALARM:
+        return ""
+    used = [value for value in arguments.values() if not isinstance(value, bool)]
+    left = [device for device in sorted(ground.named) if device not in used]
+    left += [f"{number:g}" for number in ground.numbers if number not in used]
+    if left:
+        return f"what about {', '.join(left)}? say one order at a time"
+    if not _names_command(name, command, ground.text):
+        return f"did you mean {call_in_words(name, arguments)}?"
+    return ""
+
+
+def _said(value: Any, argument: ArgumentConfig, ground: Ground) -> bool:
+    if argument.device:
+        return value in ground.named
+    if isinstance(value, bool):
+        return not _BOOLEAN_WORDS[value].isdisjoint(words_of(ground.text))
+    if isinstance(value, int | float):
+        return value in ground.numbers
+    if argument.enum is not None:
+        return _stems(str(value)) <= _stems(ground.text)
+    return bool(str(value).strip()) and str(value).casefold() in ground.text.casefold()
+
+
+def _stems(text: str) -> set[str]:
+    return {stem(word) for word in words_of(text)}
+
+
+def _names_command(name: str, command: CommandConfig, text: str) -> bool:
+    """Return whether the words hold at least one of those by which the command is known."""
+    own = content_stems(" ".join([name, command.description, *command.examples]).replace("_", " "))
+    devices = content_stems(" ".join(key for key, argument in command.args.items() if argument.device))
+    values = content_stems(
+        " ".join(value for argument in command.args.values() for value in argument.enum or ())
+    )
+    units = content_stems(" ".join(argument.unit or "" for argument in command.args.values()))
+    return not ((own - devices) | values | units).isdisjoint(_stems(text))
