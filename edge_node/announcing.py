@@ -81,7 +81,7 @@ class Announcing:
         told = [self.envelope(self.topics.dead(error.code), "error", data)]
         user = self.topics.asking_user(message.topic)
         if user:
-            corr = message.correlation.decode(errors="replace")
+            corr = message.correlation.decode("utf-8", "surrogateescape")
             told.append(self.envelope(self.topics.reply(user), "error", data, corr=corr))
         return tuple(told)
 
@@ -89,18 +89,19 @@ class Announcing:
         self, topic: str, kind: str, data: Mapping[str, Any], *, corr: str = "", retain: bool = False
     ) -> Outgoing:
         """Return a message of edge_node's own: `v id ts src corr type data`."""
+        raw = corr.encode("utf-8", "surrogateescape")
         stamp = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
         body = {
             "v": 1,
             "id": new_id(),
             "ts": stamp.replace("+00:00", "Z"),
             "src": self.topics.edge,
-            "corr": corr,
+            "corr": readable(raw),
             "type": kind,
             "data": data,
         }
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return Outgoing(topic, payload, retain=retain, correlation=corr.encode())
+        return Outgoing(topic, payload, retain=retain, correlation=raw)
 
     def _order(self, command: Command) -> list[Outgoing]:
         """Return what the device gets, if it gets anything, and the first step of the command's life."""
@@ -173,6 +174,12 @@ def command_data(command: Command) -> dict[str, Any]:
         "text": f"{call} {command.state.value.replace('_', ' ')}{detail}",
         "final": is_final(command),
     }
+
+
+def readable(correlation: bytes) -> str:
+    """Return a correlation as text: as it is where it is plain text, else in hexadecimal."""
+    text = correlation.decode("utf-8", "replace")
+    return text if text.isprintable() and text.encode() == correlation else correlation.hex()
 
 
 def is_final(command: Command) -> bool:

@@ -6,6 +6,7 @@ no file and no model.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ class Pipeline:
     def __init__(self, stages: Stages, *, passages: int) -> None:
         self._stages = stages
         self._passages = passages
+        # What one verdict allows counts for the next, whichever thread it is on.
+        self._one_at_a_time = threading.Lock()
 
     def path(self, message: Message | None, *, now: float) -> Iterator[Result | None]:
         """Yield None where the rest needs the model, and at the end the result.
@@ -125,8 +128,9 @@ class Pipeline:
             except EdgeNodeError as error:
                 draft = NothingDraft(request.node, str(error), code=error.code)
             if isinstance(draft, CommandDraft):
-                verdict = do.gate.judge(draft, request)
-                command = do.lifecycle.issue(draft, verdict, request)
+                with self._one_at_a_time:
+                    verdict = do.gate.judge(draft, request)
+                    command = do.lifecycle.issue(draft, verdict, request)
                 trace.lap("gate")
             states = self._states(request, draft)
             stages_ms = dict(trace.stages_ms)

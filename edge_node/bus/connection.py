@@ -51,6 +51,7 @@ _ANSWER_S = 5.0
 _TICK_S = 1.0
 _FAREWELL_S = 2.0
 _FILTERS_AT_ONCE = 50
+_PACKETS_AT_ONCE = 32
 _OVERHEAD_BYTES = 64
 _FAILURE = 0x80
 _UNSUPPORTED_VERSION = 0x84
@@ -75,6 +76,7 @@ class Connection:
         self._subscribing: dict[int, Mapping[str, int]] = {}
         self._largest_bytes: int | None = None
         self._window = _UNANSWERED
+        self._came = 0
         self._opened = False
         self._refusal: ReasonCode | None = None
         self._reason = ""
@@ -193,7 +195,7 @@ class Connection:
             self._events.beat()
             readable, writable = self._wait(sock)
             if readable:
-                self._client.loop_read()
+                self._read()
             if writable:
                 self._client.loop_write()
             self._client.loop_misc()
@@ -201,6 +203,14 @@ class Connection:
             self._fill_window()
             if self._deadline_s is not None and time.monotonic() > self._deadline_s:
                 self._end(self._reason or f"no answer within {_ANSWER_S:.0f} s")
+
+    def _read(self) -> None:
+        """Take up what has come, up to a number, so that acknowledgements leave in between."""
+        for _ in range(_PACKETS_AT_ONCE):
+            before = self._came
+            self._client.loop_read()
+            if self._came == before:
+                return
 
     def _wait(self, sock: Any) -> tuple[bool, bool]:
         """Return whether the broker has said something, and whether it can be told something."""
@@ -320,6 +330,7 @@ class Connection:
             self._reason = "connection lost" if code.value == _FAILURE else str(code.getName())
 
     def _on_message(self, _client: Client, _data: Any, came: MQTTMessage) -> None:
+        self._came += 1
         receipt = Receipt(came.mid, came.qos, self.epoch)
         size = len(came.payload)
         fits = size <= self._terms.max_payload_bytes

@@ -5,7 +5,6 @@ Knows threads and sockets; knows nothing of what the work is.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from collections import deque
@@ -34,19 +33,19 @@ class Mailbox:
         """Leave a job; return False where nobody will do it any more."""
         with self._lock:
             if self._open:
-                self._jobs.append(job)
-                # A full buffer means that the thread is called already.
-                with contextlib.suppress(BlockingIOError):
+                if not self._jobs:
+                    # One ring is enough for all jobs that are there when the thread comes.
                     self._bell.send(b"\0")
+                self._jobs.append(job)
             return self._open
 
     def run_all(self) -> None:
         """Do the jobs that are there; on the thread that polls."""
         with self._lock:
+            if not self._jobs:
+                return
             jobs, self._jobs = self._jobs, deque()
-            with contextlib.suppress(BlockingIOError):
-                while self._ear.recv(4096):
-                    pass
+            self._ear.recv(1)
         for job in jobs:
             job()
 

@@ -1,15 +1,13 @@
 """`edge-node knowledge`: build and search the index of the manuals.
 
-Knows the library, the embedder and the terminal; knows nothing of how files are read or ranked.
+Knows the library and the terminal; knows nothing of how files are read or ranked.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,20 +15,17 @@ import click
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.config.load import load
-from edge_node.config.models import LogConfig
 from edge_node.errors import KnowledgeError
-from edge_node.knowledge.library import Library
-from edge_node.model.catalogue import Catalogue
-from edge_node.model.embedding import MiniLmEmbedder
-from edge_node.model.store import ModelStore
-from edge_node.observe.logs import configure
-from edge_node.paths import models_folder, state_folder
+from edge_node.observe.progress import LoggedProgress
+from edge_node.runtime.wiring import load_embedder, open_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from edge_node.config.loaded import Configuration
     from edge_node.knowledge.building import BuildReport, Remark
+    from edge_node.knowledge.library import Library
     from edge_node.messages import Passage
 
 
@@ -102,23 +97,11 @@ def search(words: str, config: Path | None, *, node: str, limit: int, as_json: b
 
 @contextmanager
 def _library(configuration: Configuration) -> Iterator[Library]:
-    # The command itself tells what was done; of the log, only what is wrong belongs beside it.
-    configure(LogConfig(level="warning"))
-    runtime = configuration.runtime
-    folder = ModelStore(models_folder(), catalogue=Catalogue.load()).locate(runtime.embedding.name)
-    embedder = MiniLmEmbedder.open(folder, threads=runtime.model.threads or os.cpu_count() or 1)
-    library = Library.open(_state(configuration), configuration.nodes, embedder=embedder)
+    library = open_library(configuration, embedder=load_embedder(configuration, progress=LoggedProgress()))
     try:
         yield library
     finally:
         library.close()
-
-
-def _state(configuration: Configuration) -> Path:
-    runtime = configuration.runtime
-    if runtime.state is None:
-        return state_folder(runtime.edge)
-    return configuration.file.parent / Path(runtime.state).expanduser()
 
 
 def _tell(report: BuildReport) -> None:

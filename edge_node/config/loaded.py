@@ -5,12 +5,14 @@ Knows the models of both files and where they were found; knows nothing of how t
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from edge_node.paths import state_folder
 
+if TYPE_CHECKING:
     from edge_node.config.models import NodeConfig, RuntimeConfig
 
 
@@ -45,3 +47,11 @@ class Configuration:
     runtime: RuntimeConfig
     nodes: tuple[Node, ...]
     file: Path
+
+    @property
+    def state(self) -> Path:
+        """Folder of the journal and the indexes; a relative one starts at the runtime file."""
+        named = self.runtime.state
+        if not named:
+            return state_folder(self.runtime.edge)
+        return (self.file.parent / Path(os.path.expandvars(named)).expanduser()).resolve()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+STANDBY = "pump-1"
+SPEED_PERCENT = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """Devices that are running.
@@ -41,6 +45,8 @@ def fleet(
 ) -> Iterator[Fleet]:
     """Yield devices that are connected and report, and stop them at the end.
 
+    All pumps run but `pump-1`, which stands by with its valve closed.
+
     Args:
         host: Name or address of the broker.
         port: TCP port of the broker.
@@ -56,7 +62,14 @@ def fleet(
         names = [f"pump-{number}" for number in range(1, pumps + 1)]
         pump_devices = {
             name: running.enter_context(
-                SimulatedPump(name, host=host, port=port, interval_s=interval_s, pace=pace)
+                SimulatedPump(
+                    name,
+                    host=host,
+                    port=port,
+                    speed=0.0 if name == STANDBY else SPEED_PERCENT,
+                    interval_s=interval_s,
+                    pace=pace,
+                )
             )
             for name in names
         }

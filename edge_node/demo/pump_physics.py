@@ -46,8 +46,15 @@ class PumpPhysics:
 
     @classmethod
     def running(cls, speed: float) -> PumpPhysics:
-        """Return a sound pump that has been running at `speed` percent for long, its valve open."""
-        return cls(speed=speed, target=speed, bearing_c=AMBIENT_C + _HEAT_C_PER_PERCENT * speed)
+        """Return a sound pump long at `speed` percent, its valve open; at 0 it stands by, its valve closed."""
+        opening = 1.0 if speed else 0.0
+        return cls(
+            speed=speed,
+            target=speed,
+            bearing_c=AMBIENT_C + _HEAT_C_PER_PERCENT * speed,
+            valve_opening=opening,
+            valve_target=opening,
+        )
 
     @property
     def vibration_mm_s(self) -> float:

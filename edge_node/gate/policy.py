@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_node.gate.arguments import complaint
 from edge_node.gate.case import Case, Policy, policies
-from edge_node.messages import Outcome, RequestKind, RuleResult, Verdict
+from edge_node.messages import Origin, Outcome, RequestKind, RuleResult, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -134,6 +134,10 @@ class PolicyGate:
         return ""
 
     def _pace(self, case: Case, every_s: float) -> RuleResult:
+        if case.draft.origin is Origin.RULE:
+            # An alarm fires once in an episode: what the node's author wrote for it must not fall to a
+            # person's order of a moment ago.
+            return RuleResult("limit.every", passed=True, reason="an alarm's own command does not wait")
         last = self._last_issued(case.draft.node, case.draft.name, case.device)
         # After a clock was set back, the last command seems to lie ahead: that must not block for as long.
         since_s = None if last is None else abs(self._clock() - last)

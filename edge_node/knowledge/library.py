@@ -40,7 +40,7 @@ class Ranking:
         depth: How many each search contributes.
     """
 
-    words_share: float = 0.65
+    words_share: float = 0.7
     context_weight: float = 3.0
     depth: int = 50
 

@@ -22,7 +22,7 @@ from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.dispatcher import Dispatcher
 from edge_node.runtime.publisher import Publisher
-from edge_node.runtime.wiring import assemble, folder_of, load_models
+from edge_node.runtime.wiring import assemble, load_models
 from edge_node.topics import EdgeTopics, TopicPattern
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class Service:
             max_payload_bytes=runtime.limits.payload,
         )
         models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(folder_of(self._configuration) / "journal.db", clock=clock)
+        self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
         self._assembly = assemble(self._configuration, models=models, journal=self._journal, clock=clock)
         self._assembly.library.build(progress=progress)
         self._backlog = Backlog(runtime.limits.queue)
         self._publisher = Publisher(
-            self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._tell
+            self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._on_unknown
         )
         self._dispatcher = Dispatcher(
             self._assembly.pipeline,
@@ -146,6 +146,11 @@ class Service:
         command = self._assembly.lifecycle.acknowledged(command_id)
         if command is not None:
             self._tell([command])
+
+    def _on_unknown(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self._assembly.lifecycle.uncertain(command.id)
+        self._tell(commands)
 
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""

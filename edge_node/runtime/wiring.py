@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +17,7 @@ from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
-from edge_node.paths import models_folder, state_folder
+from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
@@ -28,6 +27,7 @@ from edge_node.understand.drafting import ModelDrafting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
@@ -58,23 +58,33 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
         ModelMissing: A model was never fetched.
         ModelError: It cannot be repaired or run.
     """
-    runtime = configuration.runtime
+    wanted = configuration.runtime.model
+    folder = _intact(wanted.name, progress=progress)
+    language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
+    return Models(language, load_embedder(configuration, progress=progress))
+
+
+def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
+    """Return the embedding model of a configuration, checked and loaded; raises as `load_models` does."""
+    folder = _intact(configuration.runtime.embedding.name, progress=progress)
+    return MiniLmEmbedder.open(folder, threads=_threads(configuration))
+
+
+def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
+    """Return the index of the manuals of a configuration, as it was last built."""
+    return Library.open(configuration.state / "knowledge", configuration.nodes, embedder=embedder)
+
+
+def _threads(configuration: Configuration) -> int:
+    return configuration.runtime.model.threads or os.cpu_count() or 1
+
+
+def _intact(name: str, *, progress: Progress) -> Path:
     store = ModelStore(models_folder(), catalogue=Catalogue.load())
-    threads = runtime.model.threads or max(1, os.cpu_count() or 1)
-    embedder = MiniLmEmbedder.open(_intact(store, runtime.embedding.name, progress=progress), threads=threads)
-    language = OnnxLanguageModel.open(
-        _intact(store, runtime.model.name, progress=progress),
-        context=runtime.model.context,
-        threads=threads,
-    )
-    return Models(language, embedder)
-
-
-def _intact(store: ModelStore, name: str, *, progress: Progress) -> Path:
     try:
         return store.locate(name)
     except ModelCorrupt as damage:
-        log.error("model_damaged", reason=str(damage))  # noqa: TRY400 - the reason says all
+        log.warning("model_damaged", reason=str(damage))
         return store.ensure(name, progress=progress)
 
 
@@ -95,14 +105,6 @@ class Assembly:
     library: Library
 
 
-def folder_of(configuration: Configuration) -> Path:
-    """Return where the journal and the indexes of a configuration lie."""
-    named = configuration.runtime.state
-    if not named:
-        return state_folder(configuration.runtime.edge)
-    return (configuration.file.parent / Path(os.path.expandvars(named)).expanduser()).resolve()
-
-
 def assemble(
     configuration: Configuration, *, models: Models, journal: Journal, clock: Callable[[], float]
 ) -> Assembly:
@@ -111,7 +113,7 @@ def assemble(
     topics = EdgeTopics(runtime.edge)
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
-    library = Library.open(folder_of(configuration) / "knowledge", nodes, embedder=models.embedder)
+    library = open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
     stages = Stages(
         twin=twin,

@@ -57,8 +57,8 @@ class Asks:
         """Return the request that `user` makes with a message.
 
         The answer goes to the Response-Topic where there is one, else to the user's reply topic. The
-        correlation is the MQTT 5 Correlation-Data, as hexadecimal where it is no plain text, else that
-        of the JSON.
+        correlation is the MQTT 5 Correlation-Data, bytes that are no UTF-8 as surrogates so that they come
+        back as they were, else that of the JSON.
 
         Raises:
             InputError: It is retained, empty, too long, not readable, for a node that may not be asked,
@@ -137,8 +137,4 @@ def _correlation(message: Message, *, own: str) -> str:
         if not own.isprintable():
             raise EnvelopeInvalid("correlation", expected="printable text", came="control characters")
         return own
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return data.hex()
-    return text if text.isprintable() else data.hex()
+    return data.decode("utf-8", "surrogateescape")

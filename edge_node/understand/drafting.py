@@ -63,9 +63,6 @@ class ModelDrafting:
         ground = self._ground(request, node)
         # Only a device that was named can be meant; where none was, all are shown, and the answer asks back.
         devices = sorted(ground.named) or list(ground.devices)
-        states = {
-            name: state for name in sorted(ground.named) if (state := self._twin.state(node.name, name))
-        }
         turns = self._prompt(request, matter, node=node, devices=devices, named=sorted(ground.named))
         commands = {name: node.spec.commands[name] for name in names}
         grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)

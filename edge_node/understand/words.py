@@ -39,7 +39,7 @@ def clean(text: str) -> str:
 
 
 def is_readable(text: str) -> bool:
-    """Return whether `text` is whole Unicode; JSON can bring half of a surrogate pair, which no model reads."""
+    """Return whether `text` is whole Unicode; JSON can bring half a surrogate pair, which no model reads."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -66,7 +66,7 @@ def test_a_pump_never_leaves_its_range_and_gets_exactly_where_it_ramps_to(
 
 
 def test_the_valve_moves_before_it_arrives() -> None:
-    pump = PumpPhysics.running(0.0)
+    pump = PumpPhysics.running(60.0)
     pump.valve_target = 0.0
     pump.step(0.5)
     assert pump.valve == "moving"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_node.errors import DocumentUnreadable
 from edge_node.knowledge.chunks import Size, chunks
 from edge_node.knowledge.documents import document
-from edge_node.knowledge.values import Chunk, Document
+from edge_node.knowledge.values import Chunk, Document, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +135,18 @@ def test_levels_of_restructured_text_follow_their_order() -> None:
     found = _chunks(text, file="a.rst")
 
     assert [chunk.heading for chunk in found] == ["Pump > Bearing", "Pump > Bearing > Seal", "Pump > Motor"]
+
+
+def test_a_literal_block_of_restructured_text_is_code_with_its_blank_lines() -> None:
+    text = "Setup\n=====\n\nRun this::\n\n    first\n\n    second\n\nThen stop.\n"
+    blocks = document(text.encode(), file="a.rst").pages[0].blocks
+
+    assert [(block.kind, block.first, block.last) for block in blocks] == [
+        (Kind.HEADING, 1, 2),
+        (Kind.TEXT, 4, 4),
+        (Kind.CODE, 6, 8),
+        (Kind.TEXT, 10, 10),
+    ]
 
 
 def test_plain_text_has_headings_where_a_line_stands_alone() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+
+import pypdf
 import pytest
 
 from edge_node.errors import DocumentUnreadable
@@ -98,6 +101,16 @@ def test_half_a_pdf_never_ends_in_another_error() -> None:
 def test_a_pdf_without_text_is_taken_for_a_scan() -> None:
     with pytest.raises(DocumentUnreadable, match="scan"):
         document(_pdf(""), file="scan.pdf")
+
+
+def test_a_pdf_with_a_password_is_refused() -> None:
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(_pdf("Stop the pump first.")))
+    writer.encrypt("swordfish", algorithm="RC4-128")
+    locked = io.BytesIO()
+    writer.write(locked)
+
+    with pytest.raises(DocumentUnreadable, match="without a password"):
+        document(locked.getvalue(), file="locked.pdf")
 
 
 def test_lines_of_html_are_those_of_its_source() -> None:

@@ -25,14 +25,10 @@ MANUAL = Passage(
     file="manual/bearings.md",
     first_line=11,
     last_line=15,
-    text="\n".join(
-        [
-            "# Bearings",
-            "",
-            'Grease the bearing every 200 hours. Use "NLGI 2" grease\\paste.',
-            "",
-            "- Wear gloves \N{SNOWMAN}.",
-        ]
+    text=(
+        "# Bearings\n\n"
+        'Grease the bearing every 200 hours. Use "NLGI 2" grease\\paste.\n\n'
+        "- Wear gloves \N{SNOWMAN}."
     ),
     heading="Bearings",
     node="pump-guard",
