@@ -71,7 +71,7 @@ class Mosquitto:
         file.write_text(
             f"listener {self.port} 127.0.0.1\npersistence true\npersistence_location {self.folder}/\n"
             # Started by root it would give up the right to write here; anyone else's `user` is ignored.
-            f"user root\nset_tcp_nodelay true\n{self.settings}"
+            f"user root\n{self.settings}"
         )
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([binary, "-c", str(file)], stdout=log, stderr=log)

@@ -40,9 +40,13 @@ def test_it_is_synchronised_on_each_commit_and_readable_by_its_owner_only(databa
 
 
 def test_a_transaction_is_written_whole_or_not_at_all(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.transaction() as cursor:
-        cursor.execute("INSERT INTO things VALUES ('a')")
-        raise RuntimeError
+    def fail_half_way() -> None:
+        with database.transaction() as cursor:
+            cursor.execute("INSERT INTO things VALUES ('a')")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert names(database) == []
     with database.transaction() as cursor:
         cursor.execute("INSERT INTO things VALUES ('a')")
@@ -55,8 +59,7 @@ def test_a_part_of_a_transaction_can_fail_alone(database: Database) -> None:
         with database.part(cursor):
             cursor.execute("INSERT INTO things VALUES ('a')")
         with pytest.raises(DatabaseError), database.part(cursor):
-            cursor.execute("INSERT INTO things VALUES ('b')")
-            cursor.execute("INSERT INTO things VALUES ('a')")
+            cursor.executemany("INSERT INTO things VALUES (?)", [("b",), ("a",)])
     assert names(database) == ["a"]
 
 

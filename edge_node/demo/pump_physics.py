@@ -46,7 +46,7 @@ class PumpPhysics:
 
     @classmethod
     def running(cls, speed: float) -> PumpPhysics:
-        """Return a sound pump long at `speed` percent, its valve open; at 0 it stands by, its valve closed."""
+        """Return a sound pump long at `speed` percent, valve open; at 0 it stands by, valve closed."""
         opening = 1.0 if speed else 0.0
         return cls(
             speed=speed,

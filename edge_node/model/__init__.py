@@ -1,0 +1,1 @@
+"""Language and embedding models: catalogue, fetching, building, running."""

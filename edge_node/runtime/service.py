@@ -38,7 +38,6 @@ log = structlog.get_logger(__name__)
 _DRAIN_S = 10.0
 _STUCK_S = 120.0
 _HEARTBEAT_S = 5.0
-_PRUNE_S = 600.0
 
 
 class Service:
@@ -162,7 +161,6 @@ class Service:
     def _watch(self) -> None:
         """Tell systemd that all threads run, for as long as they do."""
         interval_s = min(watchdog_interval_s() or _HEARTBEAT_S, _HEARTBEAT_S)
-        prune_at_s = time.monotonic() + _PRUNE_S
         while not self._stop.wait(interval_s):
             if self._healthy():
                 notify("WATCHDOG=1")
@@ -170,9 +168,6 @@ class Service:
                 log.error(
                     "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
                 )
-            if time.monotonic() >= prune_at_s:
-                prune_at_s = time.monotonic() + _PRUNE_S
-                self._journal.prune()
 
     def _healthy(self) -> bool:
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and self._bus.idle_s < _STUCK_S

@@ -72,7 +72,7 @@ def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedd
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
     """Return the index of the manuals of a configuration, as it was last built."""
-    return Library.open(configuration.state / "knowledge", configuration.nodes, embedder=embedder)
+    return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
 def _threads(configuration: Configuration) -> int:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from edge_node.cli.knowledge import knowledge
+from edge_node.cli import edge_node
 from edge_node.errors import ConfigurationInvalid, KnowledgeError, ModelMissing
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _run(*arguments: str, status: int = 0) -> Result:
-    result = CliRunner().invoke(knowledge, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(edge_node, ["knowledge", *arguments], catch_exceptions=False)
     assert result.exit_code == status, result.output
     return result
 
