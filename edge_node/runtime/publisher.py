@@ -52,6 +52,9 @@ class Outbox(Protocol):
     def mark_sent(self, row_id: int) -> None:
         """Write down, before it leaves, that a piece is about to leave."""
 
+    def mark_unsent(self, row_id: int) -> None:
+        """Take back `mark_sent`, where a piece is known not to have left."""
+
     def mark_delivered(self, row_id: int) -> None:
         """Write down that the broker has a piece."""
 
@@ -149,8 +152,12 @@ class Publisher:
                 on_acknowledged=partial(self._arrived, parcel),
                 on_failed=partial(self._failed, parcel),
             )
-        except BusError as error:
-            self._failed(parcel, error)
+        except BusError:
+            with self._lock:
+                self._in_flight.discard(parcel.row_id)
+            if not parcel.idempotent:
+                self._outbox.mark_unsent(parcel.row_id)
+            raise
 
     # The next two run on the network thread: nothing here may wait for the disk.
 

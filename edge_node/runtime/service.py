@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 _DRAIN_S = 10.0
 _STUCK_S = 120.0
 _HEARTBEAT_S = 5.0
+_FILTERS_KEY = "filters"
 
 
 class Service:
@@ -107,11 +108,21 @@ class Service:
         unknown = self._journal.recover()
         self._assembly.lifecycle.restore(self._journal.open_commands())
         self._tell(unknown)
-        self._bus.subscribe(self._filters())
+        self._subscribe()
         self._dispatcher.start()
         self._publisher.start()
         self._bus.start()
         notify("READY=1\nSTATUS=running")
+
+    def _subscribe(self) -> None:
+        """Ask for every topic of the configuration, and no more for those of the run before.
+
+        The broker keeps the session, and with it what an older configuration subscribed.
+        """
+        filters = self._filters()
+        self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
+        self._bus.subscribe(filters)
+        self._journal.remember(_FILTERS_KEY, json.dumps(filters))
 
     def _filters(self) -> dict[str, int]:
         """Return every topic filter with its quality of service."""
@@ -161,7 +172,12 @@ class Service:
     def _watch(self) -> None:
         """Tell systemd that all threads run, for as long as they do."""
         interval_s = min(watchdog_interval_s() or _HEARTBEAT_S, _HEARTBEAT_S)
+        disk_failed = False
         while not self._stop.wait(interval_s):
+            if disk_failed and self._journal.failure is None:
+                # What could not be written was not acknowledged: the broker delivers it on a new connection.
+                self._bus.reconnect()
+            disk_failed = self._journal.failure is not None
             if self._healthy():
                 notify("WATCHDOG=1")
             else:

@@ -37,9 +37,11 @@ class Mention:
 def spoken_names(devices: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return for each device how it may be said: 'pump-2' is also 'pump 2', 'pump2' and 'number 2'.
 
-    Numbers stand in digits; 'number 2' is there only where no other device ends in the same number.
+    Numbers stand in digits; 'number 2' is there only where no other device ends in the same number, and
+    'pump' alone only where there is no other pump.
     """
     endings = Counter(_ending(device) for device in devices)
+    kinds = Counter(_kind(device) for device in devices)
     names = {}
     for device in devices:
         spaced = " ".join(_PART.findall(device)) or device
@@ -48,8 +50,16 @@ def spoken_names(devices: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         ending = _ending(device)
         if ending is not None and endings[ending] == 1:
             said += [f"number {ending}", f"no. {ending}", f"nr {ending}"]
+        if kinds[_kind(device)] == 1:
+            said.append(_kind(device))
         names[device] = tuple(dict.fromkeys(name.casefold() for name in said))
     return names
+
+
+def _kind(device: str) -> str:
+    """Return what a device is called without its number: 'pump' for 'pump-2'."""
+    parts = _PART.findall(device)
+    return " ".join(parts[:-1] if _ending(device) is not None else parts) or device
 
 
 def _ending(device: str) -> int | None:

@@ -82,3 +82,13 @@ def test_only_a_device_that_is_said_is_named(text: str, named: set[str]) -> None
 def test_the_number_in_a_device_name_is_no_number_that_was_said() -> None:
     _, rest = mentioned("slow pump 2 down to forty", devices=("pump-2",))
     assert numbers_in(rest) == [40]
+
+
+def test_the_only_device_of_its_kind_needs_no_number() -> None:
+    assert mentioned("send the rover to the dock", devices=("pump-1", "pump-2", "rover-1"))[0] == {"rover-1"}
+    assert mentioned("stop the pump", devices=("pump-1", "pump-2", "rover-1"))[0] == set()
+
+
+def test_a_number_that_no_device_has_is_not_taken_for_the_only_one() -> None:
+    devices, rest = mentioned("send rover 2 to the dock", devices=("rover-1",))
+    assert "2" in rest or not devices
