@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_FEW_CORES = 2  # with more, one is left to the bus and the journal
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -76,7 +78,8 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
 
 
 def _threads(configuration: Configuration) -> int:
-    return configuration.runtime.model.threads or os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    return configuration.runtime.model.threads or (cores if cores <= _FEW_CORES else cores - 1)
 
 
 def _intact(name: str, *, progress: Progress) -> Path:
