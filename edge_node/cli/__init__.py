@@ -45,7 +45,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup)
 @click.version_option(__version__, prog_name="edge-node")
 def edge_node() -> None:
-    r"""A runtime on an MQTT bus: checked commands and cited answers from a small model on the device.
+    """A runtime on an MQTT bus: checked commands and cited answers from a small model on the device.
 
     \b
     Examples:

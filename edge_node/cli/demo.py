@@ -40,7 +40,7 @@ _FAULT_S = 45.0
 )
 @json_option
 def demo(*, once: bool, nodes: Path | None, as_json: bool) -> None:
-    r"""Show everything at work: a broker, the runtime with the ready nodes, and simulated devices.
+    """Show everything at work: a broker, the runtime with the ready nodes, and simulated devices.
 
     Fetches the models first where they are missing. Ctrl-C ends everything it started. With --once the exit
     status is 0 only if all six steps of the tour are ok.
