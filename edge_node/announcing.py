@@ -62,16 +62,19 @@ class Announcing:
         for command in moved:
             told += self.life(command)
         for decision in decisions:
-            if decision.command:
-                told += self._order(decision.command)
-            told += self._outcome(decision)
+            command = decision.command
+            if command and command.state is CommandState.SENT:
+                told.append(order(command))
+            told.append(self._outcome(decision))
+            if command:
+                told.append(self._life(command))
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
         """Return the message on the command's own topic, and the reply to who ordered it, if any."""
-        data = command_data(command)
-        told = [self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)]
+        told = [self._life(command)]
         if command.reply_to:
+            data = command_data(command)
             told.append(self.envelope(command.reply_to, "command", data, corr=command.correlation))
         return told
 
@@ -81,8 +84,12 @@ class Announcing:
         told = [self.envelope(self.topics.dead(error.code), "error", data)]
         user = self.topics.asking_user(message.topic)
         if user:
+            wanted = message.response_topic
+            own = self.topics.may_reply_to(wanted, user=user)
             corr = message.correlation.decode("utf-8", "surrogateescape")
-            told.append(self.envelope(self.topics.reply(user), "error", data, corr=corr))
+            told.append(
+                self.envelope(wanted if own else self.topics.reply(user), "error", data, corr=corr)
+            )
         return tuple(told)
 
     def envelope(
@@ -103,25 +110,28 @@ class Announcing:
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return Outgoing(topic, payload, retain=retain, correlation=raw)
 
-    def _order(self, command: Command) -> list[Outgoing]:
-        """Return what the device gets, if it gets anything, and the first step of the command's life."""
-        told = [self.envelope(self.topics.command(command.id), "command", command_data(command))]
-        if command.state is CommandState.SENT:
-            expiry_s = max(1, int(command.expires_at - command.created_at))
-            told.append(Outgoing(command.topic, command.payload, expiry_s=expiry_s, command_id=command.id))
-        return told
+    def _life(self, command: Command) -> Outgoing:
+        data = command_data(command)
+        return self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)
 
-    def _outcome(self, decision: Decision) -> list[Outgoing]:
+    def _outcome(self, decision: Decision) -> Outgoing:
+        """Return the reply to a person, or the event of an alarm."""
         request = decision.request
         data = {"decision": request.id, "node": decision.draft.node, **outcome_data(decision)}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
-            return [self.envelope(self.topics.event(request.trigger), "event", data)]
+            return self.envelope(self.topics.event(request.trigger), "event", data)
         kind = "command" if decision.command else _KINDS[type(decision.draft)]
-        return [self.envelope(request.reply_to, kind, data, corr=request.correlation)]
+        return self.envelope(request.reply_to, kind, data, corr=request.correlation)
 
 
 _KINDS: dict[type, str] = {AnswerDraft: "answer", NothingDraft: "nothing", CommandDraft: "command"}
+
+
+def order(command: Command) -> Outgoing:
+    """Return what the device gets."""
+    expiry_s = max(1, int(command.expires_at - command.created_at))
+    return Outgoing(command.topic, command.payload, expiry_s=expiry_s, command_id=command.id)
 
 
 def outcome_data(decision: Decision) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def demo(*, once: bool, nodes: Path | None, as_json: bool) -> None:
     ):
         _say(f"ready after {site.ready_s:.1f} s; the runtime's log is {site.log_file}")
         good = True
-        for step in Tour(site, fleet=devices, client=client).steps():
+        tour = Tour(site, fleet=devices, client=client, begin=_heading if not as_json else _quiet)
+        for step in tour.steps():
             good = good and step.ok
             _show(step, as_json=as_json)
         if not once:
@@ -85,8 +86,16 @@ def _show(step: Step, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(step.as_dict(), ensure_ascii=False))
         return
-    mark = click.style("ok", fg="green") if step.ok else click.style("NOT OK", fg="red")
-    click.echo(f"{step.step}. {step.title}: {mark} ({step.ms / 1000:.1f} s)\n")
+    mark = click.style("ok", fg="green") if step.ok else click.style("not ok", fg="red")
+    click.echo(f"   {mark}, {step.ms / 1000:.1f} s\n")
+
+
+def _heading(text: str) -> None:
+    click.secho(text, bold=True)
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing: JSON alone goes out."""
 
 
 def _say(text: str) -> None:

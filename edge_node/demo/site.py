@@ -84,11 +84,11 @@ class Observer:
                     return None
 
     def _on_message(self, message: Message, _receipt: Receipt) -> None:
+        if self._tell:
+            self._tell(message)
         with self._changed:
             self._said.append(message)
             self._changed.notify_all()
-        if self._tell:
-            self._tell(message)
 
 
 class Site:

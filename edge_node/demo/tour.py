@@ -59,9 +59,18 @@ class Tour:
         site: Broker and runtime.
         fleet: The devices.
         client: The operator's connection.
+        begin: Told what comes next, before each step.
     """
 
-    def __init__(self, site: Site, *, fleet: Fleet, client: Client) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        fleet: Fleet,
+        client: Client,
+        begin: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._begin = begin
         self._site = site
         self._fleet = fleet
         self._client = client
@@ -71,7 +80,7 @@ class Tour:
         plan: tuple[tuple[str, str, Callable[[str], tuple[bool, Mapping[str, Any]]]], ...] = (
             (
                 "a sensor alarm becomes a command, and the device shows it",
-                "bearing of pump-2 wears",
+                "the bearing of pump-2 wears",
                 self._alarm,
             ),
             ("a question is answered with a quotation", QUESTION, self._question),
@@ -81,6 +90,7 @@ class Tour:
             ("words from a sensor are data", INJECTION, self._injection),
         )
         for number, (title, given, play) in enumerate(plan, start=1):
+            self._begin(f"{number}. {title}")
             began_s = time.perf_counter()
             ok, output = play(given)
             yield Step(number, title, ok, given, output, round((time.perf_counter() - began_s) * 1000, 1))
