@@ -109,8 +109,8 @@ def _invite(site: Site) -> None:
         "\nIt goes on until Ctrl-C. Join in from a second terminal:\n"
         f'  {name} ask "how warm may the bearing get?"\n'
         f"  {name} ask stop pump three\n"
-        f"  mosquitto_pub -p {site.port_v4} -t {site.topics.ask('me')} -m 'slow pump one to 20 percent'\n"
-        f"  mosquitto_sub -p {site.port_v4} -v -t 'edge/#'\n"
+        f"  mosquitto_pub -V 5 -p {site.port} -t {site.topics.ask('me')} -m 'slow pump one to 20 percent'\n"
+        f"  mosquitto_sub -V 5 -p {site.port} -v -t 'edge/#'\n"
     )
 
 

@@ -151,11 +151,6 @@ class Site:
         return self._broker.port
 
     @property
-    def port_v4(self) -> int:
-        """TCP port for MQTT 3.1.1."""
-        return self._broker.port_v4
-
-    @property
     def pid(self) -> int:
         """Process of the runtime."""
         return self._runtime.pid

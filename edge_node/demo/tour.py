@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
 
 ALARM_S = 90.0
+HEARD_S = 5.0
 QUESTION = "How often is the drive-end bearing greased?"
 ORDER = "slow pump three down to forty percent"
 FORBIDDEN_ORDER = "set pump one to 150 percent"
@@ -151,14 +152,15 @@ class Tour:
 
     def _last_reply(self, text: str) -> Reply:
         *_, last = self._client.ask(text)
+        # The observer hears it on a connection of its own: a step is over once it is told.
+        self._site.observer.wait_for(lambda message: _data(message) == last.data, timeout_s=HEARD_S)
         return last
 
     def _command_data(self, message: Message) -> dict[str, Any]:
         """Return what a message tells of the life of a command, or nothing for any other message."""
         if not message.topic.startswith(self._site.topics.command("")):
             return {}
-        data: dict[str, Any] = json.loads(message.payload)["data"]
-        return data
+        return _data(message)
 
     def _stands(self, node: str, quotation: Mapping[str, Any]) -> bool:
         """Return whether a quotation stands in its file at the lines it names."""
@@ -166,3 +168,13 @@ class Tour:
         lines = file.read_text(encoding="utf-8").splitlines()
         cited = " ".join(lines[quotation["first_line"] - 1 : quotation["last_line"]])
         return " ".join(quotation["text"].split()) in " ".join(cited.split())
+
+
+def _data(message: Message) -> dict[str, Any]:
+    """Return what an envelope says, or nothing for a message that is none."""
+    try:
+        body = json.loads(message.payload)
+    except ValueError:
+        return {}
+    data = body.get("data") if isinstance(body, dict) else None
+    return data if isinstance(data, dict) else {}
