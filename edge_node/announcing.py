@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from edge_node.errors import PayloadInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import (
     AnswerDraft,
@@ -22,6 +23,7 @@ from edge_node.messages import (
     Quotation,
     RequestKind,
 )
+from edge_node.payloads import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
+_MAX_CORRELATION = 256
+_MAX_DEPTH = 32
 _MOVING = frozenset({CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT})
 
 
@@ -62,12 +66,12 @@ class Announcing:
         for command in moved:
             told += self.life(command)
         for decision in decisions:
-            command = decision.command
-            if command and command.state is CommandState.SENT:
-                told.append(order(command))
+            issued = decision.command
+            if issued and issued.state is CommandState.SENT:
+                told.append(order(issued))
             told.append(self._outcome(decision))
-            if command:
-                told.append(self._life(command))
+            if issued:
+                told.append(self._life(issued))
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
@@ -86,10 +90,8 @@ class Announcing:
         if user:
             wanted = message.response_topic
             own = self.topics.may_reply_to(wanted, user=user)
-            corr = message.correlation.decode("utf-8", "surrogateescape")
-            told.append(
-                self.envelope(wanted if own else self.topics.reply(user), "error", data, corr=corr)
-            )
+            corr = _correlation(message)
+            told.append(self.envelope(wanted if own else self.topics.reply(user), "error", data, corr=corr))
         return tuple(told)
 
     def envelope(
@@ -197,6 +199,18 @@ def is_final(command: Command) -> bool:
     if command.state is CommandState.ACKNOWLEDGED:
         return command.expectation is None
     return command.state not in _MOVING
+
+
+def _correlation(message: Message) -> str:
+    """Return by what the sender of a refused question tells replies apart: the property, else the JSON's."""
+    if message.correlation or not message.payload.lstrip().startswith(b"{"):
+        return message.correlation.decode("utf-8", "surrogateescape")
+    try:
+        body = read_json(message.payload, max_bytes=len(message.payload), max_depth=_MAX_DEPTH)
+    except PayloadInvalid:
+        return ""
+    own = body.get("correlation", "")
+    return own if isinstance(own, str) and own.isprintable() and len(own) <= _MAX_CORRELATION else ""
 
 
 def _origin(draft: object) -> str:

@@ -7,10 +7,10 @@ from importlib import import_module
 
 import click
 
-from edge_node import __version__
 from edge_node.config.models import LogConfig
 from edge_node.errors import ConfigurationInvalid, EdgeNodeError
 from edge_node.observe.logs import configure
+from edge_node.version import __version__
 
 _COMMANDS = {
     "init": ("edge_node.cli.init", "init", "Write a folder that runs as it is."),

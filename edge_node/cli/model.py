@@ -120,11 +120,12 @@ def show(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def build(name: str, *, as_json: bool) -> None:
-    """Build the ONNX files of a language model anew from its GGUF file.
+    """Build the ONNX files of a model anew from what was fetched.
 
     \b
     Examples:
       edge-node model build smollm2-135m-instruct
+      edge-node model build all-minilm-l6-v2
       edge-node model build ~/models/tiny-llama.Q8_0.gguf
     """
     with progress_bars() as progress:
