@@ -67,6 +67,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("COLUMNS", "200")
     _write_model(home / "models" / "tiny")
     (home / "models.yaml").write_text(_catalogue(home / "models" / "tiny"), encoding="utf-8")
+    CliRunner().invoke(edge_node, ["model", "pull", "tiny"], catch_exceptions=False)
     folder = tmp_path / "plant"
     manuals = {
         "guard": {"pump.md": "# Pump\n\nThe bearing gets hot above 85 degrees.\n", "cut.pdf": "%PDF-1.4"},
