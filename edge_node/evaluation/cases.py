@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_node.evaluation.records import Record, records
 from edge_node.errors import MeasureInvalid
+from edge_node.evaluation.records import Record, records
 
 if TYPE_CHECKING:
     from pathlib import Path

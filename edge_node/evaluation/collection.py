@@ -77,7 +77,9 @@ def read_collection(folder: Path) -> Collection:
     asked = {record.text("_id"): record.text("text") for record in records(folder / "queries.jsonl")}
     relevance = _relevance(folder)
     queries = {
-        query: text for query, text in asked.items() if any(grade > 0 for grade in relevance.get(query, {}).values())
+        query: text
+        for query, text in asked.items()
+        if any(grade > 0 for grade in relevance.get(query, {}).values())
     }
     if not queries:
         raise MeasureInvalid(folder, expected="at least one query with a right document", came="none")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_node.protocols import Embedder
 
 # Embedding takes the time: this many spans, those that share most words with the question, are embedded.
-_SPANS_EMBEDDED = 48
+_SPANS_EMBEDDED = 32
 _FEWEST_WORDS = 3
 _NUMBERING = re.compile(r"[\d.]+\s+")
 # A word in more than this share of the spans tells nothing apart: 'pump' in the manual of a pump.
