@@ -45,7 +45,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group(name="eval")
 def evaluate() -> None:
-    r"""Measure retrieval and answers against questions whose right answers are known.
+    """Measure retrieval and answers against questions whose right answers are known.
 
     The models are those of a runtime file that names none. What was indexed is kept under
     $EDGE_NODE_HOME/eval, so that only what changed costs time again.
@@ -61,7 +61,7 @@ def evaluate() -> None:
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @json_option
 def retrieval(folder: Path, *, as_json: bool) -> None:
-    r"""Measure how well the documents of DIR are found.
+    """Measure how well the documents of DIR are found.
 
     DIR has BEIR's layout: corpus.jsonl (_id, title, text), queries.jsonl (_id, text), and qrels.tsv or
     qrels/*.tsv (query, document, grade). Each document is indexed and searched as a text file of a manual.
@@ -87,7 +87,7 @@ def retrieval(folder: Path, *, as_json: bool) -> None:
 @click.option("--verbose", is_flag=True, help="Print each question with what was quoted.")
 @json_option
 def answers(file: Path, *, manual: Path, verbose: bool, as_json: bool) -> None:
-    r"""Measure how well the questions of FILE are answered from the manuals in DIR.
+    """Measure how well the questions of FILE are answered from the manuals in DIR.
 
     Each line of FILE is a JSON object with `question` and `answerable`; where that is true, also with
     `gold_file`, a path in DIR, and `gold_start` and `gold_end`, offsets in characters; `also_in` may list

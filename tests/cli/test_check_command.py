@@ -58,7 +58,9 @@ def test_a_node_is_checked_alone_by_its_folder_or_its_file(folder: Path) -> None
 
 def test_every_problem_is_one_line_and_the_status_is_78(folder: Path) -> None:
     node = folder / "nodes/lamp/node.yaml"
-    node.write_text(GOOD.replace("payload: 1", "payload: 1, idempotent: 3").replace("name: lamp", "nam: lamp"))
+    node.write_text(
+        GOOD.replace("payload: 1", "payload: 1, idempotent: 3").replace("name: lamp", "nam: lamp")
+    )
     (folder / "edge-node.yaml").write_text("edge_node: 1\nedge: desk\nlog: {level: loud}\n")
 
     result = run(folder)

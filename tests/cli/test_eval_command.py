@@ -53,7 +53,7 @@ class SilentModel:
 
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         del turns, grammar, max_tokens
-        return Generation("", 0, 0, 0, 0, complete=False)
+        return Generation("", 0, 0, 0, 0, complete=False, log_probability=0.0)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_verbose_tells_each_question_with_its_quotations(folder: Path) -> None:
 def test_what_was_indexed_is_kept_for_the_next_time(folder: Path) -> None:
     run("answers", folder / "cases.jsonl", "--manual", folder / "manuals")
     (kept,) = (folder / "home" / "eval").iterdir()
-    assert (kept / "knowledge" / "knowledge.db").is_file()
+    assert (kept / "knowledge.db").is_file()
 
 
 def test_a_line_that_cannot_be_used_and_a_folder_without_manuals_are_named(folder: Path) -> None:
