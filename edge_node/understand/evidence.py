@@ -50,7 +50,7 @@ class Evidence:
     @property
     def strength(self) -> float:
         """What spans of one search are ranked by, greater is better."""
-        return 0.3 * (self.similarity + self.focus) + 0.6 * self.overlap + self.surroundings
+        return 0.4 * (self.similarity + self.focus) + 0.6 * self.overlap + self.surroundings
 
     @property
     def telling(self) -> float:
