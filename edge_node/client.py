@@ -69,6 +69,7 @@ class Client:
         self._address = f"{broker.host}:{broker.port}"
         self._connect_timeout_s = connect_timeout_s
         self._replies: dict[str, queue.Queue[Reply]] = {}
+        self._heard: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self._refusal: BrokerRefused | None = None
         self._bus = MqttBus(
@@ -90,7 +91,8 @@ class Client:
         if not self._bus.wait_subscribed(self._connect_timeout_s):
             self._bus.stop()
             raise self._refusal or BrokerUnreachable(
-                self._address, reason=f"no answer within {self._connect_timeout_s:g} s"
+                self._address,
+                reason=self._bus.trouble or f"no answer within {self._connect_timeout_s:g} s",
             )
         return self
 
@@ -113,7 +115,7 @@ class Client:
         correlation = new_id()
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
-            self._replies[correlation] = replies
+            self._replies[correlation], self._heard[correlation] = replies, set()
         asked = {"text": text, "correlation": correlation} | ({"node": node} if node else {})
         try:
             self._bus.publish(
@@ -126,7 +128,7 @@ class Client:
             yield from self._collected(replies, timeout_s=timeout_s)
         finally:
             with self._lock:
-                del self._replies[correlation]
+                del self._replies[correlation], self._heard[correlation]
 
     def _collected(self, replies: queue.Queue[Reply], *, timeout_s: float) -> Iterator[Reply]:
         while True:
@@ -148,7 +150,11 @@ class Client:
         data = body.get("data", {})
         with self._lock:
             replies = self._replies.get(body.get("corr", ""))
-        if replies is not None:
+            heard = self._heard.get(body.get("corr", ""), set())
+            # An edge that was cut off while it answered says the same again, under the same id.
+            again = body.get("id", "") in heard
+            heard.add(body.get("id", ""))
+        if replies is not None and not again:
             replies.put(Reply(body.get("type", ""), data.get("text", ""), bool(data.get("final")), data))
 
     def _on_refused(self, refusal: BrokerRefused) -> None:

@@ -20,6 +20,7 @@ import structlog
 from paho.mqtt.client import (
     MQTT_CLEAN_START_FIRST_ONLY,
     MQTT_ERR_SUCCESS,
+    MQTT_LOG_ERR,
     Client,
     MQTTMessage,
     error_string,
@@ -80,6 +81,7 @@ class Connection:
         self._opened = False
         self._refusal: ReasonCode | None = None
         self._reason = ""
+        self._alert = False
         self._deadline_s: float | None = None
 
     @property
@@ -95,7 +97,7 @@ class Connection:
             self._serve()
         except OSError as problem:
             connected = self._opened
-            self._reason = str(problem) or type(problem).__name__
+            self._reason = _explained(problem)
         finally:
             self._finish()
         refused = self._refusal is not None
@@ -106,7 +108,7 @@ class Connection:
             refused=refused,
             final=code in _FINAL,
             unsupported=code == _UNSUPPORTED_VERSION,
-            silent=connected and not self._opened and not refused,
+            silent=connected and not self._opened and not refused and not self._alert,
         )
 
     def publish(self, delivery: Delivery) -> bool:
@@ -163,6 +165,7 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_log = self._on_log
         client.on_subscribe = self._on_subscribe
         return client
 
@@ -329,6 +332,18 @@ class Connection:
             # paho has no better word for a socket that was closed than an unspecified error.
             self._reason = "connection lost" if code.value == _FAILURE else str(code.getName())
 
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        """Take up why the broker ended the handshake, which paho tells nowhere else.
+
+        With TLS 1.3 a client hears only when it reads that its certificate was not enough.
+
+        Source: RFC 8446, section 4.4.2.4.
+        """
+        if level == MQTT_LOG_ERR and self._terms.broker.tls is not None and not self._opened:
+            said = text.removeprefix("failed to receive on socket: ")
+            self._alert = True
+            self._reason = f"the broker ended the TLS handshake: {said} (check cert_file and key_file)"
+
     def _on_message(self, _client: Client, _data: Any, came: MQTTMessage) -> None:
         self._came += 1
         receipt = Receipt(came.mid, came.qos, self.epoch)
@@ -374,6 +389,12 @@ class Connection:
 def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
     # Acknowledgements are tiny; collected by Nagle's algorithm they would wait 40 ms for each other.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _explained(problem: OSError) -> str:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"a certificate that is not trusted: {problem.verify_message} (check broker.host and ca_file)"
+    return str(problem) or type(problem).__name__
 
 
 def _words(code: ReasonCode, said: Properties | None) -> str:
