@@ -80,8 +80,9 @@ class Standing:
         info = Outgoing(self._topics.info, json.dumps(about, ensure_ascii=False).encode(), retain=True)
         # Without a connection nothing is lost: the next one begins with all of it.
         with contextlib.suppress(BrokerUnreachable):
-            self._bus.publish(status(self._topics, self._word))
+            # The reasons before the word: who hears `degraded` knows them already.
             self._bus.publish(info)
+            self._bus.publish(status(self._topics, self._word))
 
 
 def status(topics: EdgeTopics, word: str) -> Outgoing:
