@@ -45,7 +45,9 @@ class Plant:
             subprocess.run(["mosquitto_passwd", "-b", str(self.passwords), user, "secret"], check=True)
         (folder / "secret").touch(mode=0o600)
         (folder / "secret").write_text("secret\n", encoding="utf-8")
-        guard = f"allow_anonymous false\npassword_file {self.passwords}\nacl_file {self.access}\nlog_type all\n"
+        guard = (
+            f"allow_anonymous false\npassword_file {self.passwords}\nacl_file {self.access}\nlog_type all\n"
+        )
         self.broker = Mosquitto(folder / "mosquitto", guard)
         self.runtime = Runtime(
             folder / "edge",
