@@ -9,14 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edge_node.version import __version__
+
 if TYPE_CHECKING:
     from edge_node.client import Client, Reply
     from edge_node.config.load import load
     from edge_node.config.loaded import Configuration
     from edge_node.errors import EdgeNodeError
     from edge_node.runtime.service import Service
-
-__version__ = "0.1.0"
 
 __all__ = ["Client", "Configuration", "EdgeNodeError", "Reply", "Service", "__version__", "load"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from edge_node.errors import PayloadInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import (
     AnswerDraft,
@@ -22,6 +23,7 @@ from edge_node.messages import (
     Quotation,
     RequestKind,
 )
+from edge_node.payloads import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
+_MAX_CORRELATION = 256
+_MAX_DEPTH = 32
 _MOVING = frozenset({CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT})
 
 
@@ -62,16 +66,19 @@ class Announcing:
         for command in moved:
             told += self.life(command)
         for decision in decisions:
-            if decision.command:
-                told += self._order(decision.command)
-            told += self._outcome(decision)
+            issued = decision.command
+            if issued and issued.state is CommandState.SENT:
+                told.append(order(issued))
+            told.append(self._outcome(decision))
+            if issued:
+                told.append(self._life(issued))
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
         """Return the message on the command's own topic, and the reply to who ordered it, if any."""
-        data = command_data(command)
-        told = [self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)]
+        told = [self._life(command)]
         if command.reply_to:
+            data = command_data(command)
             told.append(self.envelope(command.reply_to, "command", data, corr=command.correlation))
         return told
 
@@ -81,8 +88,10 @@ class Announcing:
         told = [self.envelope(self.topics.dead(error.code), "error", data)]
         user = self.topics.asking_user(message.topic)
         if user:
-            corr = message.correlation.decode("utf-8", "surrogateescape")
-            told.append(self.envelope(self.topics.reply(user), "error", data, corr=corr))
+            wanted = message.response_topic
+            own = self.topics.may_reply_to(wanted, user=user)
+            corr = _correlation(message)
+            told.append(self.envelope(wanted if own else self.topics.reply(user), "error", data, corr=corr))
         return tuple(told)
 
     def envelope(
@@ -103,25 +112,28 @@ class Announcing:
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return Outgoing(topic, payload, retain=retain, correlation=raw)
 
-    def _order(self, command: Command) -> list[Outgoing]:
-        """Return what the device gets, if it gets anything, and the first step of the command's life."""
-        told = [self.envelope(self.topics.command(command.id), "command", command_data(command))]
-        if command.state is CommandState.SENT:
-            expiry_s = max(1, int(command.expires_at - command.created_at))
-            told.append(Outgoing(command.topic, command.payload, expiry_s=expiry_s, command_id=command.id))
-        return told
+    def _life(self, command: Command) -> Outgoing:
+        data = command_data(command)
+        return self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)
 
-    def _outcome(self, decision: Decision) -> list[Outgoing]:
+    def _outcome(self, decision: Decision) -> Outgoing:
+        """Return the reply to a person, or the event of an alarm."""
         request = decision.request
         data = {"decision": request.id, "node": decision.draft.node, **outcome_data(decision)}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
-            return [self.envelope(self.topics.event(request.trigger), "event", data)]
+            return self.envelope(self.topics.event(request.trigger), "event", data)
         kind = "command" if decision.command else _KINDS[type(decision.draft)]
-        return [self.envelope(request.reply_to, kind, data, corr=request.correlation)]
+        return self.envelope(request.reply_to, kind, data, corr=request.correlation)
 
 
 _KINDS: dict[type, str] = {AnswerDraft: "answer", NothingDraft: "nothing", CommandDraft: "command"}
+
+
+def order(command: Command) -> Outgoing:
+    """Return what the device gets."""
+    expiry_s = max(1, int(command.expires_at - command.created_at))
+    return Outgoing(command.topic, command.payload, expiry_s=expiry_s, command_id=command.id)
 
 
 def outcome_data(decision: Decision) -> dict[str, Any]:
@@ -187,6 +199,18 @@ def is_final(command: Command) -> bool:
     if command.state is CommandState.ACKNOWLEDGED:
         return command.expectation is None
     return command.state not in _MOVING
+
+
+def _correlation(message: Message) -> str:
+    """Return by what the sender of a refused question tells replies apart: the property, else the JSON's."""
+    if message.correlation or not message.payload.lstrip().startswith(b"{"):
+        return message.correlation.decode("utf-8", "surrogateescape")
+    try:
+        body = read_json(message.payload, max_bytes=len(message.payload), max_depth=_MAX_DEPTH)
+    except PayloadInvalid:
+        return ""
+    own = body.get("correlation", "")
+    return own if isinstance(own, str) and own.isprintable() and len(own) <= _MAX_CORRELATION else ""
 
 
 def _origin(draft: object) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
-from edge_node.errors import BrokerUnreachable, EdgeSilent, PayloadInvalid
+from edge_node.errors import BrokerRefused, BrokerUnreachable, EdgeSilent, PayloadInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import Outgoing
 from edge_node.payloads import read_json
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
     from edge_node.bus.receipt import Receipt
     from edge_node.config.models import BrokerConfig
-    from edge_node.errors import BrokerRefused
+    from edge_node.errors import BusError
     from edge_node.messages import Message
 
 log = structlog.get_logger(__name__)
 
 _MAX_REPLY_BYTES = 1024 * 1024
 _MAX_DEPTH = 32
+_GLANCE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,21 @@ class Client:
 
         Raises:
             BrokerUnreachable: No connection came about in time.
-            BrokerRefused: The broker does not let this user in.
+            BrokerRefused: The broker does not let this user in, or not hear what is answered.
         """
         self._bus.start()
-        if not self._bus.wait_subscribed(self._connect_timeout_s):
+        until_s = time.monotonic() + self._connect_timeout_s
+        problem: BusError | None = None
+        while problem is None and not self._bus.wait_subscribed(_GLANCE_S):
+            problem = self._refusal
+            if problem is None and time.monotonic() >= until_s:
+                reason = self._bus.trouble or f"no answer within {self._connect_timeout_s:g} s"
+                problem = BrokerUnreachable(self._address, reason=reason)
+        for name, reason in self._bus.refused_filters.items():
+            problem = BrokerRefused(self._address, reason=f"{name}: {reason}")
+        if problem is not None:
             self._bus.stop()
-            raise self._refusal or BrokerUnreachable(
-                self._address,
-                reason=self._bus.trouble or f"no answer within {self._connect_timeout_s:g} s",
-            )
+            raise problem
         return self
 
     def __exit__(
@@ -147,15 +155,20 @@ class Client:
         except PayloadInvalid as error:
             log.warning("reply_unreadable", topic=message.topic, reason=str(error))
             return
-        data = body.get("data", {})
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, dict):
+            log.warning("reply_unreadable", topic=message.topic, reason="it is no envelope")
+            return
         with self._lock:
-            replies = self._replies.get(body.get("corr", ""))
-            heard = self._heard.get(body.get("corr", ""), set())
+            correlation, reply_id = str(body.get("corr")), str(body.get("id"))
+            replies = self._replies.get(correlation)
+            heard = self._heard.get(correlation, set())
             # An edge that was cut off while it answered says the same again, under the same id.
-            again = body.get("id", "") in heard
-            heard.add(body.get("id", ""))
+            again = reply_id in heard
+            heard.add(reply_id)
         if replies is not None and not again:
-            replies.put(Reply(body.get("type", ""), data.get("text", ""), bool(data.get("final")), data))
+            text, final = str(data.get("text", "")), bool(data.get("final"))
+            replies.put(Reply(str(body.get("type", "")), text, final, data))
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal

@@ -11,6 +11,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     ├── InputError                what came from the bus cannot be used; its sender can mend it
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
+    │   ├── MeasureInvalid        a file of documents or questions to measure by that cannot be used
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
@@ -189,6 +190,16 @@ class TopicInvalid(InputError):
 
     def __init__(self, value: str, *, expected: str) -> None:
         super().__init__(f"topic: expected {expected}, came {value!r}", field="topic")
+
+
+class MeasureInvalid(InputError):
+    """A file of documents, questions or right answers to measure by, that cannot be used."""
+
+    code = "measure_invalid"
+
+    def __init__(self, path: Path, *, expected: str, came: str, line: int = 0) -> None:
+        place = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{place}: expected {expected}, came {came}", field="measure")
 
 
 class TransitionInvalid(InputError):

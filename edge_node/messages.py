@@ -235,7 +235,7 @@ class NothingDraft:
     Attributes:
         node: Node that was asked; empty where none fits.
         reason: Why, in a sentence for the person who asked.
-        code: `none_fits`, `ask_back` or `not_understood`.
+        code: `none_fits`, `ask_back`, `no_device` or `not_understood`, or the code of an error.
     """
 
     node: str

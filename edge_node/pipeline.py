@@ -15,7 +15,7 @@ from edge_node.errors import EdgeNodeError
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from edge_node.messages import Command, Draft, Message, Passage, Request
     from edge_node.protocols import (
@@ -92,10 +92,11 @@ class Pipeline:
         # What one verdict allows counts for the next, whichever thread it is on.
         self._one_at_a_time = threading.Lock()
 
-    def path(self, message: Message | None, *, now: float) -> Iterator[Result | None]:
+    def path(self, message: Message | None, *, now: float) -> Generator[Result | None, None, None]:
         """Yield None where the rest needs the model, and at the end the result.
 
-        The caller goes on with the same iterator on the thread where the model runs.
+        The caller goes on with the same generator on the thread where the model runs, or throws in why the
+        model cannot be had: that ends one request, and the others go on.
 
         Args:
             message: What came from the bus and stands in the journal, or None for the passing of time.

@@ -6,6 +6,7 @@ Pure functions over strings; knows nothing of payloads, brokers or nodes.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from edge_node.errors import TopicInvalid
@@ -13,6 +14,8 @@ from edge_node.errors import TopicInvalid
 VERSION = "edge/v1"
 MAX_TOPIC_BYTES = 65_535
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_UNSPEAKABLE = frozenset({"Cc", "Cs"})
+"""Unicode categories of control characters and of halves of characters."""
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -29,10 +32,10 @@ def check_topic(topic: str) -> str:
 
     Source: MQTT 5.0, sections 1.5.4 and 4.7.
     """
+    if any(character in "+#" or unicodedata.category(character) in _UNSPEAKABLE for character in topic):
+        raise TopicInvalid(topic[:80], expected="no wildcard and no control character")
     if not topic or len(topic.encode()) > MAX_TOPIC_BYTES:
         raise TopicInvalid(topic[:80], expected=f"1 to {MAX_TOPIC_BYTES} bytes")
-    if any(character in "+#" or ord(character) < 0x20 for character in topic):  # noqa: PLR2004
-        raise TopicInvalid(topic, expected="no wildcard and no control character")
     return topic
 
 
@@ -82,11 +85,18 @@ class TopicPattern:
             else:
                 levels.append(level)
                 expressions.append(re.escape(level))
-        regex = re.compile("/".join(expressions).replace("/.*", "(?:/.*)?"))
+        regex = re.compile("/".join(expressions).replace("/.*", "(?:/.*)?"), re.DOTALL)
         return cls(source, "/".join(levels), tuple(names), regex)
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """Return name to level for a topic that matches, or None."""
+        """Return name to level for a topic that matches, or None.
+
+        A wildcard or a name at the front does not stand for the broker's own topics, such as `$SYS/load`.
+
+        Source: MQTT 5.0, section 4.7.2.
+        """
+        if topic.startswith("$") and self.filter.startswith(("+", "#")):
+            return None
         found = self._regex.fullmatch(topic)
         return found.groupdict() if found else None
 

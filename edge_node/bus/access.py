@@ -85,6 +85,13 @@ def tls_context(broker: BrokerConfig) -> ssl.SSLContext | None:
     return context
 
 
+def connect_problem(problem: OSError) -> str:
+    """Return why there is no connection, in a few words, with the way out where TLS stands in it."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"a certificate that is not trusted: {problem.verify_message} (check broker.host and ca_file)"
+    return str(problem) or type(problem).__name__
+
+
 def password(broker: BrokerConfig) -> str | None:
     """Return the password in the file that the configuration names, or None where it names none.
 

@@ -31,7 +31,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_node.bus.access import password, tls_context
+from edge_node.bus.access import connect_problem, password, tls_context
 from edge_node.bus.mailbox import Mailbox
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.terms import Ending
@@ -97,7 +97,7 @@ class Connection:
             self._serve()
         except OSError as problem:
             connected = self._opened
-            self._reason = _explained(problem)
+            self._reason = connect_problem(problem)
         finally:
             self._finish()
         refused = self._refusal is not None
@@ -389,12 +389,6 @@ class Connection:
 def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
     # Acknowledgements are tiny; collected by Nagle's algorithm they would wait 40 ms for each other.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _explained(problem: OSError) -> str:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return f"a certificate that is not trusted: {problem.verify_message} (check broker.host and ca_file)"
-    return str(problem) or type(problem).__name__
 
 
 def _words(code: ReasonCode, said: Properties | None) -> str:

@@ -2,7 +2,9 @@
 
 Knows how the broker inside iotcore is configured and started; knows nothing of what is published. It
 keeps nothing over its end, and delivers at the quality of service of the subscription even what was
-published at 0: production wants a broker that does neither.
+published at 0: production wants a broker that does neither. It also drops a 3.1.1 connection to which it
+has to deliver what was published with MQTT 5 properties, as all that edge_node publishes is: speak MQTT 5
+to it wherever you listen.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class EmbeddedBroker:
 
     Attributes:
         port: Port for MQTT 5.
-        port_v4: Port for MQTT 3.1.1, which the mosquitto tools speak if not told otherwise.
+        port_v4: Port for MQTT 3.1.1, which the mosquitto tools speak if not told otherwise (`-V 5`).
     """
 
     port: int

@@ -7,10 +7,10 @@ from importlib import import_module
 
 import click
 
-from edge_node import __version__
 from edge_node.config.models import LogConfig
 from edge_node.errors import ConfigurationInvalid, EdgeNodeError
 from edge_node.observe.logs import configure
+from edge_node.version import __version__
 
 _COMMANDS = {
     "init": ("edge_node.cli.init", "init", "Write a folder that runs as it is."),
@@ -21,6 +21,7 @@ _COMMANDS = {
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),
     "knowledge": ("edge_node.cli.knowledge", "knowledge", "Build and search the index of the manuals."),
     "acl": ("edge_node.cli.acl", "acl", "Print the broker's access list."),
+    "eval": ("edge_node.cli.eval", "evaluate", "Measure retrieval and answers against known ones."),
     "bench": ("edge_node.cli.bench", "bench", "Measure on this machine."),
 }
 
@@ -46,7 +47,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup)
 @click.version_option(__version__, prog_name="edge-node")
 def edge_node() -> None:
-    r"""A runtime on an MQTT bus: checked commands and cited answers from a small model on the device.
+    """A runtime on an MQTT bus: checked commands and cited answers from a small model on the device.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @config_option
 def acl(*, broker: str, operators: tuple[str, ...], config: Path | None) -> None:  # noqa: ARG001 - one choice yet
-    r"""Print who may publish and hear what on the broker, and nothing more than is needed.
+    """Print who may publish and hear what on the broker, and nothing more than is needed.
 
     \b
     Examples:

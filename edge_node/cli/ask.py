@@ -35,7 +35,7 @@ def ask(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    r"""Ask a running edge, or give it an order, and print what it answers as it comes.
+    """Ask a running edge, or give it an order, and print what it answers as it comes.
 
     The exit status is 0 where a question was answered or a command was carried out, and 1 where the manuals
     do not tell, the order was denied or nothing was understood.

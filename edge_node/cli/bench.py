@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    r"""Measure on this machine.
+    """Measure on this machine.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def bench() -> None:
 @click.option("--requests", default=50, show_default=True, help="Requests to each of the three ready nodes.")
 @json_option
 def message(*, requests: int, as_json: bool) -> None:
-    r"""Measure the path of a message, stage by stage, over the three ready nodes.
+    """Measure the path of a message, stage by stage, over the three ready nodes.
 
     A broker, the runtime in a process of its own, and simulated devices; the second start is measured. The
     total is what the person who asks waits for the first reply.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     help="Write the JSON Schemas of both files into this folder, and check nothing.",
 )
 def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
-    r"""Print every problem of PATH, with file and line; ends with 78 if there is one.
+    """Print every problem of PATH, with file and line; ends with 78 if there is one.
 
     PATH is a runtime file or its folder, a node file or its folder. Default: this folder.
 

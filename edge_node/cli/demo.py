@@ -40,7 +40,7 @@ _FAULT_S = 45.0
 )
 @json_option
 def demo(*, once: bool, nodes: Path | None, as_json: bool) -> None:
-    r"""Show everything at work: a broker, the runtime with the ready nodes, and simulated devices.
+    """Show everything at work: a broker, the runtime with the ready nodes, and simulated devices.
 
     Fetches the models first where they are missing. Ctrl-C ends everything it started. With --once the exit
     status is 0 only if all six steps of the tour are ok.
@@ -64,7 +64,8 @@ def demo(*, once: bool, nodes: Path | None, as_json: bool) -> None:
     ):
         _say(f"ready after {site.ready_s:.1f} s; the runtime's log is {site.log_file}")
         good = True
-        for step in Tour(site, fleet=devices, client=client).steps():
+        tour = Tour(site, fleet=devices, client=client, begin=_heading if not as_json else _quiet)
+        for step in tour.steps():
             good = good and step.ok
             _show(step, as_json=as_json)
         if not once:
@@ -85,8 +86,16 @@ def _show(step: Step, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(step.as_dict(), ensure_ascii=False))
         return
-    mark = click.style("ok", fg="green") if step.ok else click.style("NOT OK", fg="red")
-    click.echo(f"{step.step}. {step.title}: {mark} ({step.ms / 1000:.1f} s)\n")
+    mark = click.style("ok", fg="green") if step.ok else click.style("not ok", fg="red")
+    click.echo(f"   {mark}, {step.ms / 1000:.1f} s\n")
+
+
+def _heading(text: str) -> None:
+    click.secho(text, bold=True)
+
+
+def _quiet(_text: str) -> None:
+    """Say nothing: JSON alone goes out."""
 
 
 def _say(text: str) -> None:
@@ -100,8 +109,8 @@ def _invite(site: Site) -> None:
         "\nIt goes on until Ctrl-C. Join in from a second terminal:\n"
         f'  {name} ask "how warm may the bearing get?"\n'
         f"  {name} ask stop pump three\n"
-        f"  mosquitto_pub -p {site.port_v4} -t {site.topics.ask('me')} -m 'slow pump one to 20 percent'\n"
-        f"  mosquitto_sub -p {site.port_v4} -v -t 'edge/#'\n"
+        f"  mosquitto_pub -V 5 -p {site.port} -t {site.topics.ask('me')} -m 'slow pump one to 20 percent'\n"
+        f"  mosquitto_sub -V 5 -p {site.port} -v -t 'edge/#'\n"
     )
 
 

@@ -24,7 +24,7 @@ _LEFT_OUT = frozenset({"__pycache__", ".DS_Store"})
     "--force", is_flag=True, help="Write into a folder that is not empty; files in it stay as they are."
 )
 def init(folder: Path, *, force: bool) -> None:
-    r"""Write a runtime file and the ready nodes into DIR.
+    """Write a runtime file and the ready nodes into DIR.
 
     \b
     Example:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def knowledge() -> None:
-    r"""Build and search the index of the manuals.
+    """Build and search the index of the manuals.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def knowledge() -> None:
 @click.option("--strict", is_flag=True, help="End with status 1 where a file could not be read.")
 @json_option
 def build(config: Path | None, *, strict: bool, as_json: bool) -> None:
-    r"""Take up every manual that the nodes name; only what changed costs time.
+    """Take up every manual that the nodes name; only what changed costs time.
 
     A file that cannot be read is named with its reason, and the others are indexed.
 
@@ -71,7 +71,7 @@ def build(config: Path | None, *, strict: bool, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 100), default=4, show_default=True, help="Passages at most.")
 @json_option
 def search(words: str, config: Path | None, *, node: str, limit: int, as_json: bool) -> None:
-    r"""Print the passages nearest to WORDS, best first, each with the place where it stands.
+    """Print the passages nearest to WORDS, best first, each with the place where it stands.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    r"""List, fetch and build models.
+    """List, fetch and build models.
 
     Models lie in $EDGE_NODE_HOME/models. Your own go into $EDGE_NODE_HOME/models.yaml, laid out like
     the catalogue that comes along; each file counts only with its sha256.
@@ -43,7 +43,7 @@ def model() -> None:
 @model.command(name="list")
 @json_option
 def list_models(*, as_json: bool) -> None:
-    r"""Show every model of the catalogue and how far it has come on this machine.
+    """Show every model of the catalogue and how far it has come on this machine.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def list_models(*, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @json_option
 def pull(names: tuple[str, ...], *, as_json: bool) -> None:
-    r"""Fetch models and make them ready to run; without a NAME, both default models.
+    """Fetch models and make them ready to run; without a NAME, both default models.
 
     NAME is a name of the catalogue or a path to a GGUF file of your own. What is already here and
     whole is left alone; a file with wrong bytes is named and fetched again.
@@ -93,7 +93,7 @@ def pull(names: tuple[str, ...], *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    r"""Show where a model comes from, what its files hash to and where they lie.
+    """Show where a model comes from, what its files hash to and where they lie.
 
     \b
     Examples:
@@ -120,11 +120,12 @@ def show(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def build(name: str, *, as_json: bool) -> None:
-    r"""Build the ONNX files of a language model anew from its GGUF file.
+    """Build the ONNX files of a model anew from what was fetched.
 
     \b
     Examples:
       edge-node model build smollm2-135m-instruct
+      edge-node model build all-minilm-l6-v2
       edge-node model build ~/models/tiny-llama.Q8_0.gguf
     """
     with progress_bars() as progress:

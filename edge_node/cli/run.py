@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @config_option
 def run(config: Path | None) -> None:
-    r"""Run the service until it is told to stop (Ctrl-C, SIGTERM).
+    """Run the service until it is told to stop (Ctrl-C, SIGTERM).
 
     \b
     Example:

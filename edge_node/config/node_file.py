@@ -74,7 +74,6 @@ class PublishConfig(Section):
     payload: Any = Field(
         description="Payload; '{argument}' alone keeps its type, '{command_id}' names the command."
     )
-    qos: Literal[0, 1] = Field(default=1, description="Quality of service.")
     idempotent: bool = Field(default=False, description="Whether it may be sent again after a crash.")
 
 

@@ -72,7 +72,8 @@ class LimitsConfig(Section):
     """How much of anything is taken in."""
 
     payload: Bytes = Field(
-        default=256 * 1024, description="Largest payload that is read; a larger one goes to dead/payload_invalid."
+        default=256 * 1024,
+        description="Largest payload that is read; a larger one goes to dead/payload_invalid.",
     )
     depth: int = Field(default=32, ge=1, le=500, description="Deepest nesting of a JSON payload.")
     queue: int = Field(default=1000, ge=1, description="Messages waiting for a decision.")

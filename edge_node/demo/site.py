@@ -84,11 +84,11 @@ class Observer:
                     return None
 
     def _on_message(self, message: Message, _receipt: Receipt) -> None:
+        if self._tell:
+            self._tell(message)
         with self._changed:
             self._said.append(message)
             self._changed.notify_all()
-        if self._tell:
-            self._tell(message)
 
 
 class Site:
@@ -149,11 +149,6 @@ class Site:
     def port(self) -> int:
         """TCP port for MQTT 5."""
         return self._broker.port
-
-    @property
-    def port_v4(self) -> int:
-        """TCP port for MQTT 3.1.1."""
-        return self._broker.port_v4
 
     @property
     def pid(self) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
 
 ALARM_S = 90.0
+HEARD_S = 5.0
 QUESTION = "How often is the drive-end bearing greased?"
 ORDER = "slow pump three down to forty percent"
 FORBIDDEN_ORDER = "set pump one to 150 percent"
@@ -59,9 +60,18 @@ class Tour:
         site: Broker and runtime.
         fleet: The devices.
         client: The operator's connection.
+        begin: Told what comes next, before each step.
     """
 
-    def __init__(self, site: Site, *, fleet: Fleet, client: Client) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        fleet: Fleet,
+        client: Client,
+        begin: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._begin = begin
         self._site = site
         self._fleet = fleet
         self._client = client
@@ -71,7 +81,7 @@ class Tour:
         plan: tuple[tuple[str, str, Callable[[str], tuple[bool, Mapping[str, Any]]]], ...] = (
             (
                 "a sensor alarm becomes a command, and the device shows it",
-                "bearing of pump-2 wears",
+                "the bearing of pump-2 wears",
                 self._alarm,
             ),
             ("a question is answered with a quotation", QUESTION, self._question),
@@ -81,6 +91,7 @@ class Tour:
             ("words from a sensor are data", INJECTION, self._injection),
         )
         for number, (title, given, play) in enumerate(plan, start=1):
+            self._begin(f"{number}. {title}")
             began_s = time.perf_counter()
             ok, output = play(given)
             yield Step(number, title, ok, given, output, round((time.perf_counter() - began_s) * 1000, 1))
@@ -141,14 +152,15 @@ class Tour:
 
     def _last_reply(self, text: str) -> Reply:
         *_, last = self._client.ask(text)
+        # The observer hears it on a connection of its own: a step is over once it is told.
+        self._site.observer.wait_for(lambda message: _data(message) == last.data, timeout_s=HEARD_S)
         return last
 
     def _command_data(self, message: Message) -> dict[str, Any]:
         """Return what a message tells of the life of a command, or nothing for any other message."""
         if not message.topic.startswith(self._site.topics.command("")):
             return {}
-        data: dict[str, Any] = json.loads(message.payload)["data"]
-        return data
+        return _data(message)
 
     def _stands(self, node: str, quotation: Mapping[str, Any]) -> bool:
         """Return whether a quotation stands in its file at the lines it names."""
@@ -156,3 +168,13 @@ class Tour:
         lines = file.read_text(encoding="utf-8").splitlines()
         cited = " ".join(lines[quotation["first_line"] - 1 : quotation["last_line"]])
         return " ".join(quotation["text"].split()) in " ".join(cited.split())
+
+
+def _data(message: Message) -> dict[str, Any]:
+    """Return what an envelope says, or nothing for a message that is none."""
+    try:
+        body = json.loads(message.payload)
+    except ValueError:
+        return {}
+    data = body.get("data") if isinstance(body, dict) else None
+    return data if isinstance(data, dict) else {}

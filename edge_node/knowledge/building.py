@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge_node.errors import DocumentUnreadable
 from edge_node.knowledge.chunks import RECIPE, chunks
@@ -26,6 +26,25 @@ if TYPE_CHECKING:
     from edge_node.protocols import Embedder, Progress
 
 _BATCH = 32
+
+
+class Readable(Protocol):
+    """A document that can be taken up."""
+
+    @property
+    def node(self) -> str:
+        """Name of the node it belongs to."""
+
+    @property
+    def file(self) -> str:
+        """Its path or name; the suffix tells how it is read."""
+
+    def read(self) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            DocumentUnreadable: They cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +91,17 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """What lies in the folders of the nodes.
+    """What was found, set against the index.
 
     Attributes:
         new: Files to put in.
         kept: (node, file) of those that did not change.
         unreadable: Files that could not be read.
-        unmatched: Patterns that name no file.
     """
 
     new: tuple[NewFile, ...]
     kept: tuple[tuple[str, str], ...]
     unreadable: tuple[Remark, ...]
-    unmatched: tuple[Remark, ...]
 
 
 def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: Progress) -> BuildReport:
@@ -97,8 +114,31 @@ def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: 
         KnowledgeIndexError: The index cannot be written.
         ModelError: The embedder failed.
     """
+    found: list[Source] = []
+    unmatched: list[Remark] = []
+    for node in nodes:
+        files, empty = sources(node)
+        found.extend(files)
+        unmatched.extend(Remark(node.name, pattern, reason) for pattern, reason in empty)
+    return take_up(store, found, unmatched=unmatched, embedder=embedder, progress=progress)
+
+
+def take_up(
+    store: Store,
+    found: Sequence[Readable],
+    *,
+    embedder: Embedder,
+    progress: Progress,
+    unmatched: Sequence[Remark] = (),
+) -> BuildReport:
+    """Bring the index up to the documents `found`, whether they lie in files or not.
+
+    Raises:
+        KnowledgeIndexError: The index cannot be written.
+        ModelError: The embedder failed.
+    """
     began = time.monotonic()
-    scan = _scan(nodes, known=store.digests(), progress=progress)
+    scan = _scan(found, known=store.digests(), progress=progress)
     wanted = {**store.texts(scan.kept), **_texts(scan.new)}
     stored = store.keys(embedder.name)
     missing = {key: text for key, text in wanted.items() if key not in stored}
@@ -112,18 +152,12 @@ def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: 
         removed=removed,
         unreadable=scan.unreadable,
         notes=tuple(Remark(*row) for row in store.notes()),
-        unmatched=scan.unmatched,
+        unmatched=tuple(unmatched),
         elapsed_s=time.monotonic() - began,
     )
 
 
-def _scan(nodes: Sequence[Node], *, known: Mapping[tuple[str, str], str], progress: Progress) -> _Scan:
-    found: list[Source] = []
-    unmatched: list[Remark] = []
-    for node in nodes:
-        files, empty = sources(node)
-        found.extend(files)
-        unmatched.extend(Remark(node.name, pattern, reason) for pattern, reason in empty)
+def _scan(found: Sequence[Readable], *, known: Mapping[tuple[str, str], str], progress: Progress) -> _Scan:
     new: list[NewFile] = []
     kept: list[tuple[str, str]] = []
     unreadable: list[Remark] = []
@@ -140,10 +174,10 @@ def _scan(nodes: Sequence[Node], *, known: Mapping[tuple[str, str], str], progre
                 new.append(added)
         progress.advance(done)
     progress.finish()
-    return _Scan(tuple(new), tuple(kept), tuple(unreadable), tuple(unmatched))
+    return _Scan(tuple(new), tuple(kept), tuple(unreadable))
 
 
-def _read(source: Source, *, known: str) -> NewFile | None:
+def _read(source: Readable, *, known: str) -> NewFile | None:
     """Return a file with its chunks, or None where the index holds it as it is."""
     data = source.read()
     digest = f"{RECIPE}:{sha256(data).hexdigest()}"

@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_node.errors import ModelMissing, ModelUnsupported
-from edge_node.model.manifest import describe_file
+from edge_node.model.manifest import (
+    BUILT,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    describe_file,
+    joint_digest,
+    read_manifest,
+)
 from edge_node.model.session import open_session
-from edge_node.model.tokens import load_tokenizer
+from edge_node.model.tokens import TOKENIZER_FILE, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +33,6 @@ if TYPE_CHECKING:
 
     from edge_node.model.session import Session
 
-MODEL_FILE = "model.onnx"
-TOKENIZER_FILE = "tokenizer.json"
 DIMENSION = 384
 MAX_TOKENS = 256
 _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -46,17 +51,17 @@ class MiniLmEmbedder:
         """Return the embedder whose model.onnx and tokenizer.json lie in `folder`.
 
         Args:
-            folder: Folder of the model; its name becomes part of the embedder's name.
+            folder: Folder of the model, built or an export as it is.
             threads: Threads for inference.
 
         Raises:
             ModelMissing: One of the two files is not there.
-            ModelCorrupt: One of them cannot be read.
+            ModelCorrupt: A file cannot be read.
             ModelUnsupported: The model does not take what MiniLM takes.
         """
-        model, tokenizer_file = folder / MODEL_FILE, folder / TOKENIZER_FILE
+        model, tokenizer_file = folder / GRAPH_FILE, folder / TOKENIZER_FILE
         if not (model.is_file() and tokenizer_file.is_file()):
-            raise ModelMissing(folder.name)
+            raise ModelMissing(_model_name(folder))
         tokenizer = load_tokenizer(tokenizer_file)
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
@@ -65,11 +70,11 @@ class MiniLmEmbedder:
         if set(session.input_names) != _INPUTS:
             came = ", ".join(session.input_names)
             raise ModelUnsupported(model, expected=f"inputs {', '.join(sorted(_INPUTS))}", came=came)
-        return cls(f"{folder.name}-{describe_file(model).sha256[:12]}", tokenizer=tokenizer, session=session)
+        return cls(f"{_model_name(folder)}-{_digest(folder)[:12]}", tokenizer=tokenizer, session=session)
 
     @property
     def name(self) -> str:
-        """Name of the model and the first 12 digits of its sha256."""
+        """Name of the model and the first 12 digits of a hash over its files."""
         return self._name
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -86,3 +91,14 @@ class MiniLmEmbedder:
         hidden = self._session.run(inputs)[0][0]
         mean: NDArray[np.float32] = hidden.mean(axis=0, dtype=np.float32)
         return mean / np.linalg.norm(mean)
+
+
+def _model_name(folder: Path) -> str:
+    return folder.parent.name if folder.name == BUILT else folder.name
+
+
+def _digest(folder: Path) -> str:
+    """Return a hash over everything that a vector depends on."""
+    if (folder / MANIFEST_FILE).is_file():
+        return joint_digest(read_manifest(folder).files)
+    return joint_digest({name: describe_file(folder / name) for name in (GRAPH_FILE, TOKENIZER_FILE)})

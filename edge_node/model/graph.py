@@ -1,6 +1,6 @@
 """ONNX graphs of decoders: int8 weights in one file that is mapped, not read.
 
-The only place that knows the `onnx` library. Knows nothing of sessions, tokenizers or manifests.
+Knows what a decoder computes; knows nothing of sessions, tokenizers or manifests.
 
 Weights are symmetric int8 with one float32 scale for each block of 32 inputs. Embedding table and head,
 where they are tied, lie in the file once. Keys and values go in and come out through buffers of
@@ -9,28 +9,22 @@ fixed length; the caller binds both ends to the same memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
 
 from edge_node.errors import ModelUnsupported
 from edge_node.model.manifest import GRAPH_FILE
-from edge_node.model.quantise import BLOCK, quantise
+from edge_node.model.onnx_file import DATA_FILE, MICROSOFT, Kind, Weights, node, product, value, write_new
+from edge_node.model.quantise import BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from onnx import NodeProto, ValueInfoProto
 
     from edge_node.model.gguf_file import GgufFile
-
-DATA_FILE = "model.onnx.data"
-_MICROSOFT = "com.microsoft"
-_INT8_ACTIVATIONS = 4
-_PAGE = 4096
 
 
 def build_graph(gguf: GgufFile, folder: Path, *, progress: Callable[[int, int], None]) -> None:
@@ -55,66 +49,19 @@ def build_graph(gguf: GgufFile, folder: Path, *, progress: Callable[[int, int], 
                 gguf.path, expected=f"widths that are multiples of {BLOCK}", came=str(width)
             )
     with (folder / DATA_FILE).open("wb") as data:
-        graph = _DecoderGraph(gguf, weights=_Weights(data)).build(progress)
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(_MICROSOFT, 1)],
-        producer_name="edge_node",
-        ir_version=10,
-    )
-    (folder / GRAPH_FILE).write_bytes(model.SerializeToString())
-
-
-class _Weights:
-    """Initializers of a graph; the large ones lie in the data file."""
-
-    def __init__(self, data: BinaryIO) -> None:
-        self.tensors: list[TensorProto] = []
-        self._data = data
-
-    def small(self, name: str, values: NDArray[Any]) -> str:
-        self.tensors.append(onnx.numpy_helper.from_array(values, name))
-        return name
-
-    def start(self) -> int:
-        self._data.write(bytes(-self._data.tell() % _PAGE))
-        return self._data.tell()
-
-    def write(self, values: NDArray[Any]) -> None:
-        self._data.write(np.ascontiguousarray(values).data)
-
-    def large(self, name: str, kind: int, shape: Sequence[int], offset: int) -> str:
-        tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
-        length = int(np.prod(shape)) * helper.tensor_dtype_to_np_dtype(kind).itemsize
-        for key, value in (("location", DATA_FILE), ("offset", offset), ("length", length)):
-            tensor.external_data.add(key=key, value=str(value))
-        self.tensors.append(tensor)
-        return name
-
-    def matrix(self, slabs: Iterable[NDArray[np.float32]]) -> tuple[int, int, int]:
-        """Write a quantised matrix; return the offsets of values and scales, and its rows."""
-        at = self.start()
-        scales = []
-        for slab in slabs:
-            values, slab_scales = quantise(slab)
-            self.write(values)
-            scales.append(slab_scales)
-        joined = np.concatenate(scales)
-        scales_at = self.start()
-        self.write(joined)
-        return at, scales_at, joined.shape[0]
+        _DecoderGraph(gguf, weights=Weights(data)).write(folder / GRAPH_FILE, progress=progress)
 
 
 class _DecoderGraph:
     """A decoder with grouped-query attention and a gated feed-forward block."""
 
-    def __init__(self, gguf: GgufFile, *, weights: _Weights) -> None:
+    def __init__(self, gguf: GgufFile, *, weights: Weights) -> None:
         self._gguf = gguf
         self._sizes = gguf.dimensions
         self._weights = weights
-        self._nodes: list[onnx.NodeProto] = []
+        self._nodes: list[NodeProto] = []
 
-    def build(self, progress: Callable[[int, int], None]) -> onnx.GraphProto:
+    def write(self, path: Path, *, progress: Callable[[int, int], None]) -> None:
         sizes = self._sizes
         embedding = self._embedding()
         self._rotary_caches()
@@ -131,8 +78,8 @@ class _DecoderGraph:
             residual, normed = self._layer(layer, residual, normed)
             progress(layer + 1, sizes.layers)
         self._head(normed, embedding)
-        return helper.make_graph(
-            self._nodes, "decoder", self._inputs(), self._outputs(), initializer=self._weights.tensors
+        write_new(
+            path, nodes=self._nodes, inputs=self._inputs(), outputs=self._outputs(), weights=self._weights
         )
 
     def _layer(self, layer: int, residual: str, normed: str) -> tuple[str, str]:
@@ -182,27 +129,17 @@ class _DecoderGraph:
 
     def _multiply(self, source: str, *, name: str, at: int, scales_at: int, rows: int, columns: int) -> str:
         blocks = columns // BLOCK
-        values = self._weights.large(f"{name}.values", TensorProto.UINT8, (rows, blocks, BLOCK), at)
-        scales = self._weights.large(f"{name}.scales", TensorProto.FLOAT, (rows, blocks), scales_at)
-        return self._node(
-            "MatMulNBits",
-            [source, values, scales],
-            [name],
-            K=columns,
-            N=rows,
-            bits=8,
-            block_size=BLOCK,
-            accuracy_level=_INT8_ACTIVATIONS,
-        )
+        values = self._weights.large(f"{name}.values", Kind.UINT8, (rows, blocks, BLOCK), at)
+        scales = self._weights.large(f"{name}.scales", Kind.FLOAT, (rows, blocks), scales_at)
+        self._nodes.append(product(source, values, scales, output=name, rows=rows, columns=columns))
+        return name
 
     def _embedding(self) -> tuple[int, int]:
         """Add the look-up of embeddings; return the offsets of values and scales."""
         at, scales_at, rows = self._weights.matrix(self._gguf.slabs("token_embd.weight"))
         hidden = self._sizes.hidden
-        values = self._weights.large("embedding.values", TensorProto.UINT8, (rows, hidden), at)
-        scales = self._weights.large(
-            "embedding.scales", TensorProto.FLOAT, (rows, hidden // BLOCK), scales_at
-        )
+        values = self._weights.large("embedding.values", Kind.UINT8, (rows, hidden), at)
+        scales = self._weights.large("embedding.scales", Kind.FLOAT, (rows, hidden // BLOCK), scales_at)
         self._node(
             "GatherBlockQuantized",
             [values, "input_ids", scales],
@@ -245,7 +182,7 @@ class _DecoderGraph:
         for name, function in (("cos_cache", np.cos), ("sin_cache", np.sin)):
             offset = self._weights.start()
             self._weights.write(function(angles).astype(np.float32))
-            self._weights.large(name, TensorProto.FLOAT, angles.shape, offset)
+            self._weights.large(name, Kind.FLOAT, angles.shape, offset)
 
     def _norm(self, name: str) -> str:
         return self._weights.small(name, self._gguf.tensor(f"{name}.weight"))
@@ -266,31 +203,29 @@ class _DecoderGraph:
         inputs: Sequence[str],
         outputs: Sequence[str],
         *,
-        domain: str = _MICROSOFT,
+        domain: str = MICROSOFT,
         **settings: Any,
     ) -> str:
-        self._nodes.append(
-            helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}/{kind}", domain=domain, **settings)
-        )
+        self._nodes.append(node(kind, inputs, outputs, domain=domain, **settings))
         return outputs[0]
 
-    def _inputs(self) -> list[onnx.ValueInfoProto]:
+    def _inputs(self) -> list[ValueInfoProto]:
         return [
-            helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "sequence"]),
-            helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, [1]),
-            helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
+            value("input_ids", Kind.INT64, [1, "sequence"]),
+            value("seqlens_k", Kind.INT32, [1]),
+            value("total_sequence_length", Kind.INT32, []),
             *self._caches("past_key_values"),
         ]
 
-    def _outputs(self) -> list[onnx.ValueInfoProto]:
-        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, self._sizes.vocabulary])
+    def _outputs(self) -> list[ValueInfoProto]:
+        logits = value("logits", Kind.FLOAT, [1, self._sizes.vocabulary])
         return [logits, *self._caches("present")]
 
-    def _caches(self, prefix: str) -> list[onnx.ValueInfoProto]:
+    def _caches(self, prefix: str) -> list[ValueInfoProto]:
         sizes = self._sizes
-        shape = [1, sizes.kv_heads, "length", sizes.head_size]
+        shape: list[int | str] = [1, sizes.kv_heads, "length", sizes.head_size]
         return [
-            helper.make_tensor_value_info(f"{prefix}.{layer}.{part}", TensorProto.FLOAT, shape)
+            value(f"{prefix}.{layer}.{part}", Kind.FLOAT, shape)
             for layer in range(sizes.layers)
             for part in ("key", "value")
         ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_node.errors import ContextExceeded
+from edge_node.errors import ContextExceeded, ModelUnsupported
 from edge_node.messages import Generation
 from edge_node.model.decoding import decode
 from edge_node.model.grammar import Grammars
@@ -56,15 +56,18 @@ class OnnxLanguageModel:
         Raises:
             ModelMissing: There is no built model.
             ModelCorrupt: A file is missing, cut short or cannot be read.
-            ModelUnsupported: Its chat template or its graph cannot be used.
+            ModelUnsupported: It is no language model, or its chat template or graph cannot be used.
         """
         manifest = read_manifest(folder)
-        if context > manifest.context:
-            _log.warning("context_lowered", model=folder.name, asked=context, context=manifest.context)
+        decoder = manifest.decoder
+        if decoder is None:
+            raise ModelUnsupported(folder, expected="a language model", came="another kind")
+        if context > decoder.context:
+            _log.warning("context_lowered", model=folder.name, asked=context, context=decoder.context)
         tokenizer = Tokenizer.open(
-            folder / TOKENIZER_FILE, bos=manifest.bos, eos=manifest.eos, chat_template=manifest.chat_template
+            folder / TOKENIZER_FILE, bos=decoder.bos, eos=decoder.eos, chat_template=decoder.chat_template
         )
-        length = min(context, manifest.context)
+        length = min(context, decoder.context)
         session = open_kv_session(folder / GRAPH_FILE, threads=threads, length=length)
         return cls(session, tokenizer=tokenizer, digest=manifest.digest)
 

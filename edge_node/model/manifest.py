@@ -1,6 +1,6 @@
 """What a built model says of itself, and whether its files are still those that were built.
 
-Knows hashes and JSON; knows nothing of GGUF, ONNX or tokens.
+Knows hashes and JSON; knows nothing of sources, ONNX or tokens.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import edge_node
 from edge_node.errors import ModelCorrupt, ModelMissing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 FORMAT = 1
@@ -35,39 +38,75 @@ class BuiltFile(BaseModel):
     size: int
 
 
-class Manifest(BaseModel):
-    """What a built model is.
+class Decoder(BaseModel):
+    """What a language model is, beyond its files.
 
     Attributes:
-        format: Layout of the folder; a build of another layout is built again.
-        builder: Version of edge_node that built it.
         architecture: Family of the model.
         dimensions: Sizes of the decoder, by name.
         context: Tokens the model can read.
         bos: Token that opens a text, or None.
         eos: Tokens that end an answer.
         chat_template: Jinja source that lays out a chat.
-        gguf_sha256: Hash of the file it was built from.
-        files: Its files by name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: int
-    builder: str
     architecture: str
     dimensions: dict[str, int | float]
     context: int
     bos: int | None
     eos: list[int]
     chat_template: str
-    gguf_sha256: str
+
+
+class Manifest(BaseModel):
+    """What a built model is.
+
+    Attributes:
+        format: Layout of the folder; a build of another layout is built again.
+        builder: Version of edge_node that built it.
+        sources: Names of the files it was built from, and what each hashed to.
+        files: Its files by name.
+        decoder: What it is as a language model; None where it is none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: int
+    builder: str
+    sources: dict[str, str]
     files: dict[str, BuiltFile]
+    decoder: Decoder | None
 
     @property
     def digest(self) -> str:
         """Hash over everything that the model is, in hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def write_manifest(folder: Path, *, sources: Mapping[Path, str], decoder: Decoder | None = None) -> None:
+    """Write down what lies in the folder of a built model, as its last file.
+
+    Args:
+        folder: Holds all other files.
+        sources: Files it was built from, and what each hashes to.
+        decoder: What it is as a language model; None where it is none.
+    """
+    manifest = Manifest(
+        format=FORMAT,
+        builder=edge_node.__version__,
+        sources={path.name: digest for path, digest in sources.items()},
+        files={path.name: describe_file(path) for path in sorted(folder.iterdir())},
+        decoder=decoder,
+    )
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+
+
+def joint_digest(files: Mapping[str, BuiltFile]) -> str:
+    """Return a hash over names and contents of files, in hexadecimal."""
+    lines = [f"{name} {file.sha256}\n" for name, file in sorted(files.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def describe_file(path: Path) -> BuiltFile:

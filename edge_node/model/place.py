@@ -8,20 +8,19 @@ from __future__ import annotations
 import fcntl
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_node.errors import ModelError
 from edge_node.model.fetch import PARTIAL
+from edge_node.model.manifest import BUILT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edge_node.model.catalogue import ModelFile
     from edge_node.protocols import Progress
-
-BUILT = "onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,19 @@ class Place:
         name: Name in the catalogue, or the path that was given in its place.
         folder: Folder of the model.
         files: Files of the catalogue that belong in it.
-        gguf: The file that ONNX files are built from; None where nothing is built.
-        gguf_sha256: What that file hashes to.
+        sources: Files that ONNX files are built from and what each hashes to, the model itself first;
+            none where the model runs as it is.
     """
 
     name: str
     folder: Path
     files: tuple[ModelFile, ...] = ()
-    gguf: Path | None = None
-    gguf_sha256: str = ""
+    sources: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> Path:
         """The folder that is handed to whoever runs the model."""
-        return self.folder / BUILT if self.gguf else self.folder
+        return self.folder / BUILT if self.sources else self.folder
 
 
 @contextmanager

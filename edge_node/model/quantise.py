@@ -31,3 +31,20 @@ def quantise(rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.f
     divisors = np.where(scales == 0, np.float32(1), scales)[:, :, np.newaxis]
     quantised = np.rint(blocks / divisors) + np.float32(_ZERO_POINT)
     return quantised.astype(np.uint8), scales
+
+
+def in_blocks(
+    values: NDArray[np.int8], *, scales: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return a matrix that is in 8 bits already as `quantise` lays it out: the same weights.
+
+    Args:
+        values: Shape (K, N), int8, K a multiple of 32.
+        scales: One for each column, shape (N,), float32.
+    """
+    blocks = values.shape[0] // BLOCK
+    shifted = (values.astype(np.int16) + _ZERO_POINT).astype(np.uint8)
+    return (
+        np.ascontiguousarray(shifted.T).reshape(-1, blocks, BLOCK),
+        np.repeat(scales[:, np.newaxis], blocks, axis=1),
+    )

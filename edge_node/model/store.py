@@ -3,8 +3,9 @@
 Knows the folder of models and how a model gets from its sources to something that runs; knows
 nothing of how it is run.
 
-    <models>/<name>/model.gguf     a file of the catalogue
-    <models>/<name>/onnx/          what was built from the GGUF, with a manifest of its hashes
+    <models>/<name>/model.gguf     a file of the catalogue: a language model
+    <models>/<name>/model.onnx     or the export of an embedding model, with its tokenizer.json
+    <models>/<name>/onnx/          what was built from these, with a manifest of its hashes
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
-from edge_node.model.build import build_language_model
+from edge_node.model.build import build_model
+from edge_node.model.catalogue import Kind
 from edge_node.model.fetch import PARTIAL, fetch_file
-from edge_node.model.manifest import describe_file, read_manifest, verify_folder
-from edge_node.model.place import BUILT, Place, alone
+from edge_node.model.manifest import BUILT, GRAPH_FILE, describe_file, read_manifest, verify_folder
+from edge_node.model.place import Place, alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_node.model.catalogue import Catalogue, ModelEntry, ModelFile
     from edge_node.protocols import Progress
@@ -83,31 +85,32 @@ class ModelStore:
             Unavailable: A source needs an optional library.
         """
         place = self._place(name)
-        if not (place.files or place.gguf):
+        if not (place.files or place.sources):
             return place.ready
         with alone(place, progress=progress):
             for file in place.files:
                 _ensure_file(place, file=file, progress=progress)
-            if place.gguf and not _built(place, progress=progress):
-                _build(place, gguf=place.gguf, progress=progress)
+            if place.sources and not _built(place, progress=progress):
+                _build(place, progress=progress)
         return place.ready
 
     def rebuild(self, name: str, *, progress: Progress) -> Path:
-        """Return the folder of a model whose ONNX files were built anew from its GGUF file.
+        """Return the folder of a model whose ONNX files were built anew.
 
         Raises:
             ModelUnknown: The catalogue has no such model.
-            ModelUnsupported: The model has no GGUF file, or cannot be run.
-            ModelMissing: Its GGUF file is not on this machine.
-            ModelCorrupt: Its GGUF file is not the one the catalogue names.
+            ModelUnsupported: The model is not one that is built, or cannot be run.
+            ModelMissing: A file that it is built from is not on this machine.
+            ModelCorrupt: Such a file is not the one the catalogue names.
         """
         place = self._place(name)
-        if place.gguf is None:
-            raise ModelUnsupported(name, expected="a model with a GGUF file", came="one that runs as it is")
+        if not place.sources:
+            expected = "a GGUF file or an embedding model of the catalogue"
+            raise ModelUnsupported(name, expected=expected, came="one that runs as it is")
         for file in place.files:
             _check_file(place, file=file)
         with alone(place, progress=progress):
-            _build(place, gguf=place.gguf, progress=progress)
+            _build(place, progress=progress)
         return place.ready
 
     def locate(self, name: str) -> Path:
@@ -124,9 +127,9 @@ class ModelStore:
             ModelCorrupt: A file does not have the bytes it should have.
         """
         place = self._place(name)
-        if place.gguf:
+        if place.sources:
             _check_built(place)
-        for file in () if place.gguf else place.files:
+        for file in () if place.sources else place.files:
             _check_file(place, file=file)
         return place.ready
 
@@ -150,10 +153,8 @@ class ModelStore:
             return self._own_place(name)
         entry = self._catalogue.entry(name)
         folder = self._folder / name
-        gguf = entry.gguf
-        if gguf is None:
-            return Place(name, folder, entry.files)
-        return Place(name, folder, entry.files, gguf=folder / gguf.name, gguf_sha256=gguf.sha256)
+        sources = {folder / file.name: file.sha256 for file in _sources(entry)}
+        return Place(name, folder, entry.files, sources=sources)
 
     def _own_place(self, name: str) -> Place:
         """Return the place of a model that is named by a path instead of by the catalogue."""
@@ -166,7 +167,16 @@ class ModelStore:
         digest = describe_file(path).sha256
         # The digest tells apart two files of one name, and a file that was replaced by another.
         folder = self._folder / f"{path.stem}-{digest[:12]}"
-        return Place(name, folder, gguf=path, gguf_sha256=digest)
+        return Place(name, folder, sources={path: digest})
+
+
+def _sources(entry: ModelEntry) -> tuple[ModelFile, ...]:
+    """Return the files that ONNX files are built from, the model itself first; none where none are built."""
+    if entry.gguf:
+        return (entry.gguf,)
+    if entry.kind is not Kind.EMBEDDING or GRAPH_FILE not in {file.name for file in entry.files}:
+        return ()
+    return tuple(sorted(entry.files, key=lambda file: file.name != GRAPH_FILE))
 
 
 def _ensure_file(place: Place, *, file: ModelFile, progress: Progress) -> None:
@@ -205,7 +215,7 @@ def _built(place: Place, *, progress: Progress) -> bool:
 def _check_built(place: Place) -> None:
     try:
         verify_folder(place.ready)
-        built_from = read_manifest(place.ready).gguf_sha256
+        came_from = read_manifest(place.ready).sources
     except ModelMissing as error:
         raise ModelMissing(place.name) from error
     except ModelCorrupt as error:
@@ -216,20 +226,29 @@ def _check_built(place: Place) -> None:
         raise ModelCorrupt(
             place.ready, expected="files that can be read", came=came, hint=_way_out(place)
         ) from error
-    if built_from != place.gguf_sha256:
-        expected, came = f"built from sha256 {place.gguf_sha256}", f"from {built_from}"
-        raise ModelCorrupt(place.ready, expected=expected, came=came, hint=_way_out(place))
+    sources = {path.name: digest for path, digest in place.sources.items()}
+    if came_from != sources:
+        raise ModelCorrupt(
+            place.ready,
+            expected=f"built from {_listed(sources)}",
+            came=f"from {_listed(came_from)}",
+            hint=_way_out(place),
+        )
+
+
+def _listed(files: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} with sha256 {digest}" for name, digest in sorted(files.items()))
 
 
 def _way_out(place: Place) -> str:
     return f"edge-node model pull {place.name}"
 
 
-def _build(place: Place, *, gguf: Path, progress: Progress) -> None:
+def _build(place: Place, *, progress: Progress) -> None:
     """Build under a name that marks it as unfinished, and put it in its place once it is whole."""
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=place.folder) as scratch:
         fresh = Path(scratch) / BUILT
-        build_language_model(gguf, fresh, progress=_steps(progress, f"{place.name}: ONNX files"))
+        build_model(tuple(place.sources), fresh, progress=_steps(progress, f"{place.name}: ONNX files"))
         progress.finish()
         if place.ready.exists():
             shutil.rmtree(place.ready)
@@ -258,7 +277,7 @@ def _state(place: Place) -> tuple[ModelState, str]:
         return ModelState.MISSING, ""
     except ModelCorrupt as error:
         return ModelState.CORRUPT, str(error)
-    if place.gguf is None:
+    if not place.sources:
         return ModelState.READY, ""
     try:
         _check_built(place)

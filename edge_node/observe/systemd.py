@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import socket
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 def notify(state: str) -> bool:
     """Return whether systemd was told `state`, such as `READY=1` or `WATCHDOG=1`.
@@ -19,8 +23,12 @@ def notify(state: str) -> bool:
     if not address:
         return False
     target = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.sendto(state.encode(), target)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.sendto(state.encode(), target)
+    except OSError as problem:
+        log.warning("systemd_not_told", state=state, socket=address, reason=str(problem))
+        return False
     return True
 
 

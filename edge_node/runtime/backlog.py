@@ -28,7 +28,9 @@ class Backlog:
         self._durable: deque[Message] = deque()
         self._readings: deque[Message] = deque()
         self._ready = threading.Condition()
-        self._spilled = False
+        # By name, because the journal is read while others arrive: what was read may not have been put
+        # yet, and what is put may not have been read.
+        self._waiting: set[str] = set()
         self._shedding = False
         self.dropped = 0
 
@@ -37,8 +39,8 @@ class Backlog:
         with self._ready:
             if not message.durable:
                 self._put_reading(message)
-            elif self._spilled or len(self._durable) >= self._limit:
-                self._spilled = True
+            elif self._waiting or len(self._durable) >= self._limit:
+                self._waiting.add(message.id)
             else:
                 self._durable.append(message)
             self._ready.notify()
@@ -46,11 +48,11 @@ class Backlog:
     def take(self, *, timeout_s: float) -> Message | None:
         """Return the next message, or None where none came in time or journaled ones must be refilled."""
         with self._ready:
-            if not self._durable and not self._readings and not self._spilled:
+            if not self._durable and not self._readings and not self._waiting:
                 self._ready.wait(timeout_s)
             if self._durable:
                 return self._durable.popleft()
-            if self._readings and not self._spilled:
+            if self._readings and not self._waiting:
                 message = self._readings.popleft()
                 self._shedding = self._shedding and bool(self._readings)
                 return message
@@ -60,17 +62,17 @@ class Backlog:
     def wants_refill(self) -> bool:
         """Whether messages wait in the journal that found no room here."""
         with self._ready:
-            return self._spilled and not self._durable
+            return bool(self._waiting) and not self._durable
 
     def refill(self, messages: Iterable[Message]) -> None:
-        """Queue messages from the journal, in order, as far as there is room."""
+        """Queue those that found no room, from what the journal holds, in order, as far as there is room."""
         with self._ready:
-            self._spilled = False
             for message in messages:
                 if len(self._durable) >= self._limit:
-                    self._spilled = True
                     break
-                self._durable.append(message)
+                if message.id in self._waiting:
+                    self._waiting.remove(message.id)
+                    self._durable.append(message)
 
     def wake(self) -> None:
         """Let a waiting `take` return."""

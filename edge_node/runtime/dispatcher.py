@@ -16,7 +16,7 @@ import structlog
 from edge_node.errors import Busy, EdgeNodeError, InternalFault, JournalError, PayloadInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from edge_node.messages import Message
     from edge_node.pipeline import Pipeline, Result
@@ -31,7 +31,7 @@ class _Walk(NamedTuple):
     """A message, or the passing of time, and how far it has come."""
 
     message: Message | None
-    path: Iterator[Result | None]
+    path: Generator[Result | None, None, None]
 
 
 class Dispatcher:
@@ -54,8 +54,6 @@ class Dispatcher:
         self._clock = clock
         self._model_queue: queue.Queue[_Walk | None] = queue.Queue(maxsize=queue_limit)
         self._stopping = threading.Event()
-        self._open: set[str] = set()
-        self._open_lock = threading.Lock()
         self._threads = (
             threading.Thread(target=self._dispatch, name="dispatcher"),
             threading.Thread(target=self._infer, name="inference"),
@@ -64,7 +62,8 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start both threads; what the journal holds unfinished comes first."""
-        self._backlog.refill(self._unfinished())
+        for message in self._unfinished():
+            self._backlog.put(message)
         for thread in self._threads:
             thread.start()
 
@@ -97,20 +96,23 @@ class Dispatcher:
         self._model_queue.put(None)
 
     def _refill(self) -> None:
-        with self._open_lock:
-            self._backlog.refill(message for message in self._unfinished() if message.id not in self._open)
+        try:
+            self._backlog.refill(self._unfinished())
+        except JournalError:
+            log.exception("journal_unreadable")
+            self._stopping.wait(TICK_S)
 
     def _begin(self, message: Message | None) -> None:
         walk = _Walk(message, self._pipeline.path(message, now=self._clock()))
-        if message is not None and message.durable:
-            with self._open_lock:
-                self._open.add(message.id)
-        if not self._advance(walk):
-            return
-        try:
-            self._model_queue.put_nowait(walk)
-        except queue.Full:
-            self._end(message, Busy(waiting=self._model_queue.maxsize))
+        wants_model = self._advance(walk)
+        while wants_model:
+            try:
+                self._model_queue.put_nowait(walk)
+            except queue.Full:
+                # Only the request that needs the model is refused; what else came of the message stands.
+                wants_model = self._advance(walk, refusal=Busy(waiting=self._model_queue.maxsize))
+            else:
+                return
 
     def _infer(self) -> None:
         while (walk := self._model_queue.get()) is not None:
@@ -119,13 +121,18 @@ class Dispatcher:
             while self._advance(walk):
                 pass
 
-    def _advance(self, walk: _Walk) -> bool:
-        """Return whether the walk has come to a point where it needs the model."""
+    def _advance(self, walk: _Walk, *, refusal: EdgeNodeError | None = None) -> bool:
+        """Return whether the walk has come to a point where it needs the model.
+
+        Args:
+            walk: The walk.
+            refusal: Why the model cannot be had where it was needed last, or None.
+        """
         message = walk.message
         try:
             if message is not None and message.dropped_bytes:
                 self._refuse_size(message)
-            result = next(walk.path)
+            result = walk.path.throw(refusal) if refusal else next(walk.path)
         except EdgeNodeError as error:
             self._end(message, error)
             return False
@@ -136,7 +143,6 @@ class Dispatcher:
             return False
         if result is None:
             return True
-        self._forget(message)
         _record(message, result)
         if result.decisions or result.moved:
             self._on_concluded()
@@ -153,7 +159,6 @@ class Dispatcher:
     def _end(self, message: Message | None, error: EdgeNodeError) -> None:
         """Give a message that cannot be handled its recorded end, and tell its sender."""
         log.warning("message_refused", topic=_topic(message), code=error.code, reason=str(error))
-        self._forget(message)
         if message is None:
             return
         try:
@@ -161,11 +166,6 @@ class Dispatcher:
         except JournalError:
             log.exception("message_left_unfinished", id=message.id, topic=message.topic)
         self._on_concluded()
-
-    def _forget(self, message: Message | None) -> None:
-        if message is not None:
-            with self._open_lock:
-                self._open.discard(message.id)
 
 
 def _topic(message: Message | None) -> str:

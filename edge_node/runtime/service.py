@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_node import __version__
 from edge_node.bus.client import Listeners, MqttBus
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
@@ -28,6 +27,7 @@ from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.wiring import assemble, load_models
 from edge_node.topics import EdgeTopics, TopicPattern
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ class Service:
         models = load_models(self._configuration, progress=progress)
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
         self._assembly = assemble(self._configuration, models=models, journal=self._journal, clock=clock)
-        self._assembly.library.build(progress=progress)
+        self._read_manuals(progress)
         self._backlog = Backlog(runtime.limits.queue)
         self._publisher = Publisher(
             self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._on_unknown
@@ -124,6 +124,18 @@ class Service:
             clock=clock,
             queue_limit=runtime.limits.queue,
         )
+
+    def _read_manuals(self, progress: LoggedProgress) -> None:
+        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+        report = self._assembly.library.build(progress=progress)
+        kinds = {
+            "manual_not_read": report.unreadable,
+            "manual_read_with_reservation": report.notes,
+            "manual_not_found": report.unmatched,
+        }
+        for kind, remarks in kinds.items():
+            for remark in remarks:
+                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
 
     def _open_for_business(self) -> None:
         """Settle what a crash left open, then listen."""

@@ -109,6 +109,10 @@ class Cascade:
             arguments[name] = value
         return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
 
+    def _wants_device(self, node: str, command: str) -> bool:
+        arguments = self._nodes[node].spec.commands[command].args.values()
+        return any(argument.device for argument in arguments)
+
     def _by_nearest(self, request: Request, names: tuple[str, ...]) -> NothingDraft | Open:
         near = self._nearest.find(request.text, nodes=names)
         if not near or near[0][1] < _NEAR:
@@ -121,6 +125,9 @@ class Cascade:
         own = [example for example, _ in near if example.node == node]
         commands = tuple(dict.fromkeys(example.command for example in own))[:_COMMANDS_SHOWN]
         device = next(iter(self._twin.devices(node)), "")
+        if not device and all(self._wants_device(node, command) for command in commands):
+            reason = f"{node} has not heard from any device yet; say it again once one has reported"
+            return NothingDraft(node, reason, code="no_device")
         shown = [example for example in own if example.arguments and example.command in commands]
         return Open(
             node,

@@ -20,8 +20,9 @@ _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"\s*(#{1,6}\s|=+\s*$|-{3,}\s*$)")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _NUMBERING = re.compile(r"\s*\d{1,3}[.)]")
-_ROW = re.compile(r"\s*\|.*\|\s*$")
+_ROW = re.compile(r"\s*\|.*\S")
 _RULE = re.compile(r"[\s|:+=_*-]*$")
+_ITEMS_APART = 2  # items may have an empty line between them
 # A sentence ends at a mark that is followed by space and a capital, a digit, a quote or a bracket;
 # "e.g. x", "i.e. x" and "v1. x" do not end one.
 _SENTENCE_END = re.compile(
@@ -39,6 +40,8 @@ class Span:
         first_line: First line in the file, from 1.
         last_line: Last line, inclusive.
         heading: Whether it is a heading, which is not quoted alone.
+        item: Whether a list item begins here.
+        row: Whether it is a row of a table.
     """
 
     passage: int
@@ -46,6 +49,13 @@ class Span:
     first_line: int
     last_line: int
     heading: bool = False
+    item: bool = False
+    row: bool = False
+
+    def follows(self, other: Span, *, lines: int = 1) -> bool:
+        """Return whether it comes at most `lines` lines after `other` in the same passage."""
+        gap = self.first_line - other.last_line
+        return self.passage == other.passage and 0 <= gap <= lines and not (self.heading or other.heading)
 
 
 def spans_of(passage: Passage, *, index: int = 0) -> tuple[Span, ...]:
@@ -67,7 +77,8 @@ def spans_of(passage: Passage, *, index: int = 0) -> tuple[Span, ...]:
         elif in_code or _ROW.match(line) or _HEADING.match(line):
             close()
             heading = not in_code and _HEADING.match(line) is not None
-            spans.append(Span(index, " ".join(line.split()), number, number, heading))
+            row = not in_code and _ROW.match(line) is not None
+            spans.append(Span(index, " ".join(line.split()), number, number, heading=heading, row=row))
         else:
             if _ITEM.match(line):
                 close()
@@ -102,6 +113,18 @@ def run_text(spans: Sequence[Span]) -> str:
     return " ".join(span.text for span in spans)
 
 
+def lists_of(spans: Sequence[Span]) -> list[tuple[Span, ...]]:
+    """Return the lists of at least two items among the spans of a passage, each with all it says."""
+    lists: list[list[Span]] = []
+    for span in spans:
+        goes_on = bool(lists) and span.follows(lists[-1][-1], lines=_ITEMS_APART if span.item else 1)
+        if goes_on and not span.row:
+            lists[-1].append(span)
+        elif span.item:
+            lists.append([span])
+    return [tuple(found) for found in lists if sum(span.item for span in found) > 1]
+
+
 def _sentences(block: list[tuple[int, str]], index: int) -> list[Span]:
     """Return the sentences of the lines of one paragraph or list item."""
     text, starts = "", []
@@ -117,7 +140,9 @@ def _sentences(block: list[tuple[int, str]], index: int) -> list[Span]:
         if sentence:
             first = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
             last = first + len(sentence) - 1
-            spans.append(Span(index, sentence, _line_at(starts, first), _line_at(starts, last)))
+            item = begin == 0 and _ITEM.match(sentence) is not None
+            lines = _line_at(starts, first), _line_at(starts, last)
+            spans.append(Span(index, sentence, *lines, item=item))
         begin = end
     return spans
 

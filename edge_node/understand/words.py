@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 _WORD = re.compile(r"[^\W_]+(?:['.][^\W_]+)*")
+_COMPOUND = re.compile(r"[^\W_]+(?:[-_][^\W_]+)+")
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -59,3 +60,12 @@ def stem(word: str) -> str:
 def content_stems(text: str) -> set[str]:
     """Return the stems of the words in `text` that carry meaning."""
     return {stem(word) for word in words_of(text) if word not in _EMPTY_WORDS}
+
+
+def telling_stems(text: str) -> set[str]:
+    """Return the stems of the words that carry meaning, and words joined by dashes as they stand.
+
+    So 'drive-end' is in 'the drive-end bearing' and not in 'the non-drive-end bearing'.
+    """
+    joined = _COMPOUND.findall(unicodedata.normalize("NFKC", text).casefold())
+    return content_stems(text) | set(joined)

@@ -58,7 +58,9 @@ def test_a_node_is_checked_alone_by_its_folder_or_its_file(folder: Path) -> None
 
 def test_every_problem_is_one_line_and_the_status_is_78(folder: Path) -> None:
     node = folder / "nodes/lamp/node.yaml"
-    node.write_text(GOOD.replace("payload: 1", "payload: 1, qos: 3").replace("name: lamp", "nam: lamp"))
+    node.write_text(
+        GOOD.replace("payload: 1", "payload: 1, idempotent: 3").replace("name: lamp", "nam: lamp")
+    )
     (folder / "edge-node.yaml").write_text("edge_node: 1\nedge: desk\nlog: {level: loud}\n")
 
     result = run(folder)
@@ -77,7 +79,7 @@ def test_every_problem_is_one_line_and_the_status_is_78(folder: Path) -> None:
             f"{node}:2: nam: expected one of ask, commands, description, edge_node, knowledge, listen, "
             "name, stale, triggers, came the unknown key 'nam' (did you mean 'name'?)"
         ),
-        f"{node}:7: commands.switch.publish.qos: expected one of 0, 1, came 3 (integer)",
+        f"{node}:7: commands.switch.publish.idempotent: expected true or false, came 3 (integer)",
     ]
     assert result.stderr == "4 problems\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("COLUMNS", "200")
     _write_model(home / "models" / "tiny")
     (home / "models.yaml").write_text(_catalogue(home / "models" / "tiny"), encoding="utf-8")
+    CliRunner().invoke(edge_node, ["model", "pull", "tiny"], catch_exceptions=False)
     folder = tmp_path / "plant"
     manuals = {
         "guard": {"pump.md": "# Pump\n\nThe bearing gets hot above 85 degrees.\n", "cut.pdf": "%PDF-1.4"},
@@ -162,7 +164,7 @@ def test_search_before_the_first_build_says_how_to_build() -> None:
 
 
 def test_a_missing_model_and_a_bad_file_are_errors_with_a_way_out(plant: Path) -> None:
-    (plant.parent / "home" / "models" / "tiny" / "model.onnx").unlink()
+    shutil.rmtree(plant.parent / "home" / "models" / "tiny")
     with pytest.raises(ModelMissing):
         _run("build")
     (plant / "edge-node.yaml").write_text("edge_node: 1\nedge: hall-3\nnonsense: 1\n", encoding="utf-8")

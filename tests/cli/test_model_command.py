@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"""
 models:
   tiny:
-    kind: embedding
+    kind: language
     licence: MIT
     description: A model for this test.
     files:
@@ -62,7 +62,7 @@ def test_list_shows_each_model_with_its_state(home: Path) -> None:
     assert found == {
         "all-minilm-l6-v2": ["embedding", "missing"],
         "smollm2-135m-instruct": ["language", "missing"],
-        "tiny": ["embedding", "missing"],
+        "tiny": ["language", "missing"],
     }
 
 
@@ -151,7 +151,7 @@ def test_show_tells_what_is_wrong_with_a_corrupt_model(home: Path) -> None:
     assert shown["files"][0]["sources"] == [f"path {home}/tiny.bin"]
 
 
-def test_build_of_a_model_without_a_gguf_file_says_why_not(home: Path) -> None:
+def test_build_of_a_model_with_nothing_to_build_from_says_why_not(home: Path) -> None:
     assert home.is_dir()
     assert isinstance(refused("build", "tiny"), ModelUnsupported)
 

@@ -1,26 +1,24 @@
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
+from edge_node.model.build import build_embedding_model
 from edge_node.model.embedding import DIMENSION, MAX_TOKENS, MiniLmEmbedder
 from edge_node.paths import models_folder
+from tests.model.exports import INPUTS, WORDS, write_export, write_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-WORDS = ("[UNK]", "pump", "valve", "open", "close", "hot")
 TABLE = np.random.default_rng(3).normal(size=(len(WORDS), DIMENSION)).astype(np.float32)
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def write_model(folder: Path, inputs: tuple[str, ...] = INPUTS) -> Path:
@@ -39,13 +37,7 @@ def write_model(folder: Path, inputs: tuple[str, ...] = INPUTS) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / "model.onnx")
-    tokenizer = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")  # noqa: S106
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.enable_padding(length=128)
-    tokenizer.enable_truncation(128)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    write_words(folder / "tokenizer.json")
     return folder
 
 
@@ -89,10 +81,34 @@ def test_text_beyond_the_limit_is_cut_and_not_before(tiny: Path) -> None:
     assert not np.array_equal(whole, shorter)
 
 
-def test_the_name_tells_models_of_other_bytes_apart(tiny: Path) -> None:
-    digest = hashlib.sha256((tiny / "model.onnx").read_bytes()).hexdigest()
+def test_the_name_changes_with_the_weights_and_with_the_tokenizer_and_with_nothing_else(
+    tmp_path: Path,
+) -> None:
+    def name_of(export: Path) -> str:
+        folder = tmp_path / export.name / "minilm" / "onnx"
+        sources = (export / "model.onnx", export / "tokenizer.json")
+        build_embedding_model(sources[0], folder, beside=sources[1:], progress=lambda _done, _total: None)
+        return MiniLmEmbedder.open(folder, threads=1).name
 
-    assert MiniLmEmbedder.open(tiny, threads=1).name == f"tiny-{digest[:12]}"
+    first = name_of(write_export(tmp_path / "first"))
+    same = name_of(write_export(tmp_path / "same"))
+    weights = name_of(write_export(tmp_path / "weights", seed=4))
+    tokenizer = name_of(write_export(tmp_path / "tokenizer", words=tuple(reversed(WORDS))))
+
+    assert first == same
+    assert len({first, weights, tokenizer}) == 3
+    assert all(name.startswith("minilm-") for name in (first, weights, tokenizer))
+
+
+def test_an_export_as_it_is_and_what_is_built_from_it_have_two_names(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "minilm")
+    built = export / "onnx"
+    sources = (export / "model.onnx", export / "tokenizer.json")
+    build_embedding_model(sources[0], built, beside=sources[1:], progress=lambda _done, _total: None)
+
+    names = {MiniLmEmbedder.open(folder, threads=1).name for folder in (export, built)}
+
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
@@ -122,7 +138,7 @@ def test_a_model_that_takes_something_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def minilm() -> MiniLmEmbedder:
-    return MiniLmEmbedder.open(models_folder() / "all-minilm-l6-v2", threads=2)
+    return MiniLmEmbedder.open(models_folder() / "all-minilm-l6-v2" / "onnx", threads=2)
 
 
 @pytest.mark.models

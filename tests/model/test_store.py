@@ -16,8 +16,10 @@ from edge_node.errors import (
     ModelUnsupported,
 )
 from edge_node.model.catalogue import Catalogue, Kind, ModelEntry, ModelFile, PathSource
+from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.fetch import PARTIAL
 from edge_node.model.store import ModelState, ModelStore
+from tests.model.exports import write_export
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +58,7 @@ def model_file(name: str, content: bytes, *sources: Path) -> ModelFile:
     )
 
 
-def store_of(folder: Path, *files: ModelFile, kind: Kind = Kind.EMBEDDING) -> ModelStore:
+def store_of(folder: Path, *files: ModelFile, kind: Kind = Kind.LANGUAGE) -> ModelStore:
     entry = ModelEntry(kind=kind, licence="MIT", files=files)
     return ModelStore(folder, catalogue=Catalogue({"tiny": entry}))
 
@@ -267,16 +269,16 @@ def test_a_path_with_nothing_there_says_what_may_stand_there(store: ModelStore, 
         store.locate(str(tmp_path / "absent.gguf"))
 
 
-def test_only_a_model_with_a_gguf_file_can_be_built_again(store: ModelStore) -> None:
+def test_a_model_that_runs_as_it_is_cannot_be_built_again(store: ModelStore) -> None:
     store.ensure("tiny", progress=Record())
 
-    with pytest.raises(ModelUnsupported, match="expected a model with a GGUF file"):
+    with pytest.raises(ModelUnsupported, match="came one that runs as it is"):
         store.rebuild("tiny", progress=Record())
 
 
 @pytest.fixture
 def language(models: Path, tiny_gguf: Path) -> ModelStore:
-    return store_of(models, model_file("model.gguf", tiny_gguf.read_bytes(), tiny_gguf), kind=Kind.LANGUAGE)
+    return store_of(models, model_file("model.gguf", tiny_gguf.read_bytes(), tiny_gguf))
 
 
 def test_a_language_model_is_fetched_and_built(language: ModelStore, models: Path) -> None:
@@ -342,7 +344,7 @@ def test_files_built_from_another_model_are_built_again(
     other = tiny_gguf.read_bytes() + b"\0"
     (models.parent / "other.gguf").write_bytes(other)
     replaced = store_of(models, model_file("model.gguf", other, models.parent / "other.gguf"))
-    with pytest.raises(ModelCorrupt, match="expected built from sha256"):
+    with pytest.raises(ModelCorrupt, match=r"expected built from model\.gguf with sha256"):
         replaced.locate("tiny")
 
     replaced.ensure("tiny", progress=Record())
@@ -391,3 +393,105 @@ def test_a_gguf_file_of_ones_own_is_built_once_for_its_bytes(
     assert again.labels == []
     assert other != folder
     assert store.locate(str(own)) == other
+
+
+@pytest.fixture
+def embedding(models: Path, tmp_path: Path) -> ModelStore:
+    return embedding_store(models, write_export(tmp_path / "export"))
+
+
+def embedding_store(models: Path, export: Path) -> ModelStore:
+    files = (
+        model_file(name, (export / name).read_bytes(), export / name)
+        for name in ("tokenizer.json", "model.onnx")
+    )
+    return store_of(models, *files, kind=Kind.EMBEDDING)
+
+
+def test_an_embedding_model_is_fetched_and_built_and_runs_from_one_folder(
+    embedding: ModelStore, models: Path
+) -> None:
+    progress = Record()
+
+    folder = embedding.ensure("tiny", progress=progress)
+    for name in ("model.onnx", "tokenizer.json"):
+        (models / "tiny" / name).unlink()
+
+    assert folder == models / "tiny" / "onnx"
+    assert embedding.locate("tiny") == folder
+    assert progress.labels == ["tiny: tokenizer.json", "tiny: model.onnx", "tiny: ONNX files"]
+    assert MiniLmEmbedder.open(folder, threads=1).name.startswith("tiny-")
+
+
+def test_an_embedding_model_that_was_only_fetched_is_built_without_a_fetch(
+    embedding: ModelStore, models: Path, tmp_path: Path
+) -> None:
+    write_export(models / "tiny")
+    for path in (tmp_path / "export").iterdir():
+        path.unlink()
+    before = embedding.describe("tiny").state
+    with pytest.raises(ModelMissing) as caught:
+        embedding.locate("tiny")
+    progress = Record()
+
+    folder = embedding.ensure("tiny", progress=progress)
+
+    assert before is ModelState.FETCHED
+    assert caught.value.hint == "edge-node model pull tiny"
+    assert progress.labels == ["tiny: ONNX files"]
+    assert embedding.locate("tiny") == folder
+    assert embedding.describe("tiny").state is ModelState.READY
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data", "tokenizer.json", "manifest.json"])
+def test_a_flipped_byte_in_a_built_embedding_model_is_named_and_it_is_built_again(
+    embedding: ModelStore, name: str
+) -> None:
+    folder = embedding.ensure("tiny", progress=Record())
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    with pytest.raises(ModelCorrupt, match=name) as caught:
+        embedding.locate("tiny")
+    progress = Record()
+
+    embedding.ensure("tiny", progress=progress)
+
+    assert caught.value.hint == "edge-node model pull tiny"
+    assert str(folder / name) in progress.notes[0]
+    assert progress.labels == ["tiny: ONNX files"]
+    assert (folder / name).read_bytes() == whole
+
+
+def test_an_embedding_model_is_built_again_when_asked_to_be(embedding: ModelStore) -> None:
+    folder = embedding.ensure("tiny", progress=Record())
+    before = (folder / "model.onnx").stat().st_ino
+
+    assert embedding.rebuild("tiny", progress=Record()) == folder
+
+    assert (folder / "model.onnx").stat().st_ino != before
+    assert embedding.locate("tiny") == folder
+
+
+def test_an_embedding_model_with_another_tokenizer_is_built_again(
+    embedding: ModelStore, models: Path, tmp_path: Path
+) -> None:
+    embedding.ensure("tiny", progress=Record())
+    other = embedding_store(models, write_export(tmp_path / "other", words=("[UNK]", "rover")))
+    with pytest.raises(ModelCorrupt, match=r"expected built from model\.onnx with sha256"):
+        other.locate("tiny")
+    progress = Record()
+
+    folder = other.ensure("tiny", progress=progress)
+
+    assert progress.labels == ["tiny: tokenizer.json", "tiny: ONNX files"]
+    assert (folder / "tokenizer.json").read_bytes() == (tmp_path / "other" / "tokenizer.json").read_bytes()
+
+
+def test_an_export_that_is_no_model_is_named_and_nothing_is_built(models: Path, sources: Path) -> None:
+    files = (model_file(name, CONTENT[name], sources / name) for name in CONTENT)
+    store = store_of(models, *files, kind=Kind.EMBEDDING)
+
+    with pytest.raises(ModelCorrupt, match=r"model\.onnx: expected an ONNX model"):
+        store.ensure("tiny", progress=Record())
+
+    assert store.describe("tiny").state is ModelState.FETCHED

@@ -154,6 +154,16 @@ def test_a_device_that_appears_can_be_ordered_at_once_and_one_that_was_never_hea
     assert draft.arguments == {"pump": "pump-9"}
 
 
+def test_an_order_before_any_device_was_heard_is_told_so_without_asking_the_model(
+    cascade: Cascade, ask: Callable[..., Request], twin: HeldTwin
+) -> None:
+    twin.fields.clear()
+    draft = cascade.draft(ask("stop pump 2"))
+    assert isinstance(draft, NothingDraft)
+    assert draft.code == "no_device"
+    assert "pump-guard has not heard from any device yet" in draft.reason
+
+
 def test_only_nodes_that_may_be_asked_are_ordered(
     make_node: Callable[..., Node], ask: Callable[..., Request], twin: HeldTwin, embedder: Embedder
 ) -> None:

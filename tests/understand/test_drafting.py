@@ -7,10 +7,9 @@ import llguidance
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from edge_node.messages import AnswerDraft, CommandDraft, NothingDraft, Open, Origin, Passage
-from edge_node.understand.answering import Excerpt, grammar_for
+from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, Passage
 from edge_node.understand.drafting import ModelDrafting
-from edge_node.understand.quotation import quote, spans_of
+from edge_node.understand.quotation import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
     from tests.understand.conftest import HeldTwin, SayingModel
 
 ORDER = Open("pump-guard", question=False, commands=("set_speed", "stop", "set_mode", "jog"))
-MANUAL = Passage(
-    file="manual/bearings.md",
-    first_line=11,
-    last_line=15,
-    text=(
-        "# Bearings\n\n"
-        'Grease the bearing every 200 hours. Use "NLGI 2" grease\\paste.\n\n'
-        "- Wear gloves \N{SNOWMAN}."
-    ),
-    heading="Bearings",
-    node="pump-guard",
-)
-FOREIGN = Passage("manual/valves.md", 1, 1, "The valve opens in two seconds.", node="pump-guard")
 
 
 @pytest.fixture
@@ -190,63 +176,13 @@ def test_the_grammar_lets_through_what_was_said_and_no_other_device(
     assert not accepts(grammar, '{"command":"show","arguments":{"pump":"pump-2","text":"x"}}')
 
 
-def test_an_answer_quotes_the_manual_with_its_lines(
-    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request]
-) -> None:
-    model.text = '[1] Grease the bearing every 200 hours. Use "NLGI 2" grease\\paste.'
-    request = ask("every how many hours do I grease the bearing?")
-    draft, record = drafting.draft(request, Open("", question=True), (FOREIGN, MANUAL))
-    assert isinstance(draft, AnswerDraft)
-    assert draft.node == "pump-guard"
-    (found,) = draft.quotations
-    assert (found.file, found.first_line, found.last_line) == ("manual/bearings.md", 13, 13)
-    assert found.text == 'Grease the bearing every 200 hours. Use "NLGI 2" grease\\paste.'
-    assert record["prompt_tokens"] == 10
-
-
-@pytest.mark.parametrize("text", ["[1] Grease it every 300 hours.", "[7] Grease", "[x]", "NONE"])
-def test_words_that_do_not_stand_in_the_manual_are_never_published(
-    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request], text: str
-) -> None:
-    model.text = text
-    request = ask("every how many hours do I grease the bearing?")
-    draft, _ = drafting.draft(request, Open("pump-guard", question=True), (MANUAL,))
-    assert isinstance(draft, AnswerDraft)
-    assert [found.text for found in draft.quotations] == ["Grease the bearing every 200 hours."]
-
-
-def test_a_small_context_gets_fewer_examples_and_excerpts(
+def test_a_small_context_gets_fewer_examples(
     drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request]
 ) -> None:
     model.context = 1
     matter = Open("pump-guard", question=False, commands=("stop",), examples=(("stop pump 1", "{}"),))
     drafting.draft(ask("stop pump 2"), matter, ())
     assert [turn.role for turn in model.prompts[0]] == ["system", "user"]
-    request = ask("every how many hours do I grease the bearing, and how does the valve open?")
-    drafting.draft(request, Open("", question=True), (MANUAL, FOREIGN))
-    assert "[2]" not in model.prompts[1][-1].content
-
-
-def test_a_question_that_the_manuals_do_not_answer_is_not_put_to_the_model(
-    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request]
-) -> None:
-    draft, _ = drafting.draft(ask("nice weather today"), Open("", question=True), (MANUAL, FOREIGN))
-    assert draft == AnswerDraft("pump-guard")
-    assert drafting.draft(ask("why?"), Open("", question=True), ())[0] == AnswerDraft("")
-    assert not model.prompts
-
-
-def test_the_grammar_of_an_answer_takes_whole_spans_of_one_passage_only() -> None:
-    spans = tuple(span for span in spans_of(MANUAL) if not span.heading)
-    grammar = grammar_for([Excerpt(MANUAL, spans), Excerpt(FOREIGN, spans_of(FOREIGN))])
-    assert accepts(grammar, "NONE")
-    assert accepts(grammar, f"[1] {spans[0].text} {spans[1].text}\n[2] The valve opens in two seconds.")
-    assert accepts(grammar, f"[1] {spans[2].text}")
-    assert not accepts(grammar, f"[1] {spans[0].text} {spans[2].text}")
-    assert not accepts(grammar, "[1] Grease the bearing")
-    assert not accepts(grammar, "[2] Grease the bearing every 200 hours.")
-    assert not accepts(grammar, "[1] ")
-    assert not accepts(grammar, "")
 
 
 def test_a_quotation_is_found_over_line_breaks_and_only_as_it_stands() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.messages import Passage
-from edge_node.understand.quotation import quote, spans_of
+from edge_node.understand.quotation import lists_of, quote, spans_of
 
 
 def passage(text: str, *, first_line: int = 1) -> Passage:
@@ -37,3 +37,17 @@ def test_every_span_can_be_quoted_from_its_passage(text: str, first_line: int) -
         found = quote(source, text=span.text)
         assert found is not None
         assert first_line <= found.first_line <= found.last_line <= first_line + text.count("\n")
+
+
+def test_a_list_holds_its_items_with_all_they_say_and_ends_where_the_text_goes_on() -> None:
+    text = (
+        "Do this:\n\n1. Open it. Wait.\n2. Close\n   it.\n\n3. Go.\n\nThat is all.\n\n- Alone.\n\n| a | b |\n"
+        "- One.\n- Two.\n"
+    )
+    lists = [[span.text for span in found] for found in lists_of(spans_of(passage(text)))]
+    assert lists == [["1. Open it.", "Wait.", "2. Close it.", "3. Go."], ["- One.", "- Two."]]
+
+
+def test_rows_are_known_with_and_without_a_last_bar() -> None:
+    rows = spans_of(passage("| a | b |\n| 1 | 2\ntext"))
+    assert [span.row for span in rows] == [True, True, False]

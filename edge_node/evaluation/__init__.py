@@ -1,0 +1,1 @@
+"""Retrieval and answers measured against questions whose right answers are known."""

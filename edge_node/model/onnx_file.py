@@ -1,0 +1,190 @@
+"""ONNX files: their nodes, their weights, and the model around them.
+
+The only place that knows the `onnx` library. Knows nothing of what a graph is for.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import helper, numpy_helper
+
+from edge_node.errors import ModelCorrupt
+from edge_node.model.quantise import BLOCK, quantise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+DATA_FILE = "model.onnx.data"
+MICROSOFT = "com.microsoft"
+_OPERATORS, _MICROSOFT_OPERATORS, _LAYOUT = 21, 1, 10
+_INT8_ACTIVATIONS = 4
+_PAGE = 4096
+
+
+class Kind(IntEnum):
+    """Type of the elements of a tensor.
+
+    Source: the ONNX specification, TensorProto.DataType.
+    """
+
+    FLOAT = 1
+    UINT8 = 2
+    INT8 = 3
+    INT32 = 6
+    INT64 = 7
+
+
+class Weights:
+    """Initializers of a graph; the large ones lie in the data file, to be mapped instead of read.
+
+    Attributes:
+        tensors: The initializers.
+    """
+
+    def __init__(self, data: BinaryIO) -> None:
+        self.tensors: list[TensorProto] = []
+        self._data = data
+
+    def small(self, name: str, values: NDArray[Any]) -> str:
+        """Add an initializer that lies in the graph; return its name."""
+        self.tensors.append(numpy_helper.from_array(values, name))
+        return name
+
+    def start(self) -> int:
+        """Return the offset of what is written next, at the start of a page."""
+        self._data.write(bytes(-self._data.tell() % _PAGE))
+        return self._data.tell()
+
+    def write(self, values: NDArray[Any]) -> None:
+        """Append values to the data file."""
+        self._data.write(np.ascontiguousarray(values).data)
+
+    def large(self, name: str, kind: Kind, shape: Sequence[int], offset: int) -> str:
+        """Add an initializer that was written to the data file; return its name."""
+        tensor = onnx.TensorProto(
+            name=name, data_type=kind, dims=shape, data_location=onnx.TensorProto.EXTERNAL
+        )
+        length = int(np.prod(shape)) * helper.tensor_dtype_to_np_dtype(kind).itemsize
+        for key, value in (("location", DATA_FILE), ("offset", offset), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+        self.tensors.append(tensor)
+        return name
+
+    def add(self, name: str, values: NDArray[Any]) -> str:
+        """Write values to the data file as one initializer; return its name."""
+        offset = self.start()
+        self.write(values)
+        return self.large(name, Kind(helper.np_dtype_to_tensor_dtype(values.dtype)), values.shape, offset)
+
+    def matrix(self, slabs: Iterable[NDArray[np.float32]]) -> tuple[int, int, int]:
+        """Write a quantised matrix; return the offsets of values and scales, and its rows."""
+        at = self.start()
+        scales = []
+        for slab in slabs:
+            values, slab_scales = quantise(slab)
+            self.write(values)
+            scales.append(slab_scales)
+        joined = np.concatenate(scales)
+        scales_at = self.start()
+        self.write(joined)
+        return at, scales_at, joined.shape[0]
+
+
+def node(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **settings: Any
+) -> NodeProto:
+    """Return a node that is named after its first output and its kind."""
+    return helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}/{kind}", domain=domain, **settings)
+
+
+def product(source: str, values: str, scales: str, *, output: str, rows: int, columns: int) -> NodeProto:
+    """Return the node that multiplies by a matrix of 8 bits, rounding what comes in to 8 bits as well.
+
+    Args:
+        source: What comes in, float32, `columns` wide.
+        values: Initializer of shape (rows, columns / 32, 32), uint8.
+        scales: Initializer of shape (rows, columns / 32), float32.
+        output: What goes out, float32, `rows` wide.
+        rows: Outputs.
+        columns: Inputs.
+    """
+    return node(
+        "MatMulNBits",
+        [source, values, scales],
+        [output],
+        domain=MICROSOFT,
+        K=columns,
+        N=rows,
+        bits=8,
+        block_size=BLOCK,
+        accuracy_level=_INT8_ACTIVATIONS,
+    )
+
+
+def value(name: str, kind: Kind, shape: Sequence[int | str]) -> ValueInfoProto:
+    """Return an input or output of a graph; a length in words is one that varies."""
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def write_new(
+    path: Path,
+    *,
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+    weights: Weights,
+) -> None:
+    """Write a model that consists of these parts."""
+    graph = helper.make_graph(nodes, path.stem, inputs, outputs, initializer=weights.tensors)
+    versions = [helper.make_opsetid("", _OPERATORS), helper.make_opsetid(MICROSOFT, _MICROSOFT_OPERATORS)]
+    write_model(
+        helper.make_model(graph, opset_imports=versions, producer_name="edge_node", ir_version=_LAYOUT), path
+    )
+
+
+def read_model(path: Path) -> ModelProto:
+    """Return a model with all its weights.
+
+    Raises:
+        ModelCorrupt: It cannot be read.
+    """
+    try:
+        model = onnx.load(path)
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        came = str(error).partition("\n")[0] or type(error).__name__
+        raise ModelCorrupt(path, expected="an ONNX model", came=came) from error
+    if not model.graph.node:  # as an empty file is read
+        raise ModelCorrupt(path, expected="an ONNX model", came="one without a node")
+    return model
+
+
+def write_model(model: ModelProto, path: Path) -> None:
+    """Write a model; it must know the versions of all operators in it."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def allow_microsoft(model: ModelProto) -> None:
+    """Let a model have operators of ONNX Runtime's own."""
+    if MICROSOFT not in {versions.domain for versions in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid(MICROSOFT, _MICROSOFT_OPERATORS))
+
+
+def values_of(tensor: TensorProto) -> NDArray[Any]:
+    """Return the values of an initializer."""
+    values: NDArray[Any] = numpy_helper.to_array(tensor)
+    return values
+
+
+def setting(of: NodeProto, *, name: str, default: Any) -> Any:
+    """Return a setting of a node, or `default` where it does not say."""
+    found = (helper.get_attribute_value(each) for each in of.attribute if each.name == name)
+    return next(found, default)

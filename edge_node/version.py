@@ -1,0 +1,3 @@
+"""The version of edge_node."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,181 @@
+"""A hall of pumps: every stage real but for what the models would say and find."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from edge_node.announcing import Announcing
+from edge_node.config.loaded import Node
+from edge_node.config.models import LimitsConfig, NodeConfig
+from edge_node.gate import PolicyGate
+from edge_node.identifiers import new_id
+from edge_node.journal.journal import Journal
+from edge_node.lifecycle import CommandLifecycle
+from edge_node.messages import AnswerDraft, Message, Outgoing, Passage, Quotation
+from edge_node.pipeline import Pipeline, Stages
+from edge_node.topics import EdgeTopics
+from edge_node.triggers import TriggerEngine
+from edge_node.twin import DeviceTwin
+from edge_node.understand.cascade import Cascade
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_node.messages import Draft, Open, Request
+    from edge_node.pipeline import Result
+
+TOPICS = EdgeTopics("hall-3")
+PASSAGE = Passage("manual/pump.md", 12, 14, "Grease the bearing\nevery 500 hours.\n", node="pump-guard")
+QUOTATION = Quotation("Grease the bearing every 500 hours.", "manual/pump.md", 12, 13)
+SPEC: dict[str, Any] = {
+    "edge_node": 1,
+    "name": "pump-guard",
+    "ask": True,
+    "listen": [
+        {"topic": "plant/{pump}/telemetry", "fields": {"speed": "rpm", "bearing_c": "c", "vib": "vib"}}
+    ],
+    "triggers": {
+        "shaking": {"when": "vib > 7.1", "choose": ["set_speed"]},
+        "overheating": {"when": "bearing_c > 85", "do": {"set_speed": {"pump": "{pump}", "percent": 30}}},
+        "rattling": {"when": "vib > 8.5", "choose": ["set_speed"]},
+    },
+    "commands": {
+        "set_speed": {
+            "description": "Change the speed of a pump.",
+            "examples": ["(set|slow) {pump} to {percent} [percent]"],
+            "args": {
+                "pump": {"device": True},
+                "percent": {"type": "integer", "minimum": 0, "maximum": 100},
+            },
+            "publish": {
+                "topic": "plant/{pump}/set",
+                "payload": {"speed": "{percent}"},
+                "idempotent": True,
+            },
+            "limit": {"every": "10s"},
+            "expect": {"field": "speed", "equals": "percent", "within": "5s"},
+        },
+        "jog": {
+            "description": "Move the plunger once.",
+            "examples": ["jog {pump}"],
+            "args": {"pump": {"device": True}},
+            "publish": {"topic": "plant/{pump}/jog", "payload": "go"},
+        },
+    },
+}
+
+
+class WordEmbedder:
+    """Hashed bags of words: sentences with the same words are near."""
+
+    name = "words"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(texts), 256), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.casefold()):
+                vectors[row, crc32(word.encode()) % 256] += 1.0
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+@dataclass
+class HeldManuals:
+    """Manuals in which one passage is found, whatever is looked for."""
+
+    looked_for: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def passages(self, text: str, *, node: str = "", limit: int = 4) -> tuple[Passage, ...]:
+        self.looked_for.append((text, node, limit))
+        return (PASSAGE,)
+
+
+def _quote(_request: Request, _matter: Open, _passages: Sequence[Passage]) -> Draft:
+    return AnswerDraft("pump-guard", (QUOTATION,))
+
+
+@dataclass
+class SaidDrafting:
+    """What the model would propose, as the test says."""
+
+    say: Callable[[Request, Open, Sequence[Passage]], Draft] = _quote
+    asked: list[Request] = field(default_factory=list)
+
+    def draft(
+        self, request: Request, matter: Open, passages: Sequence[Passage]
+    ) -> tuple[Draft, Mapping[str, object]]:
+        self.asked.append(request)
+        return self.say(request, matter, passages), {"text": "what the model wrote"}
+
+
+class Hall:
+    """A pipeline over a journal on the disk, on a clock that the test turns."""
+
+    def __init__(self, folder: Path, *, clock: float = 1000.0) -> None:
+        self.now = clock
+        self.drafting = SaidDrafting()
+        self.manuals = HeldManuals()
+        self.journal = Journal.open(folder / "journal.db", clock=self.clock)
+        nodes = [Node(NodeConfig.model_validate(SPEC), Path())]
+        self.twin = DeviceTwin(nodes, limits=LimitsConfig(), clock=self.clock)
+        self.lifecycle = CommandLifecycle(nodes, clock=self.clock)
+        stages = Stages(
+            twin=self.twin,
+            lifecycle=self.lifecycle,
+            triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
+            understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
+            retrieval=self.manuals,
+            drafting=self.drafting,
+            gate=PolicyGate(nodes, twin=self.twin, last_issued=self.lifecycle.last_issued, clock=self.clock),
+            announcing=Announcing(TOPICS, clock=self.clock),
+            journal=self.journal,
+        )
+        self.pipeline = Pipeline(stages, passages=3)
+
+    def clock(self) -> float:
+        return self.now
+
+    def received(self, message: Message) -> Message:
+        """Return a message that stands in the journal, as it does before it is handled."""
+        self.journal.receive(message, on_durable=_nothing, on_duplicate=_nothing)
+        self.journal.pending()  # written behind it, so the message is on the disk now
+        return message
+
+    def telemetry(self, device: str = "pump-1", **values: Any) -> Message:
+        topic = f"plant/{device}/telemetry"
+        return self.received(
+            Message(new_id(), topic, json.dumps(values).encode(), self.now, qos=1, durable=True)
+        )
+
+    def ask(self, payload: str | bytes, *, user: str = "ada", **properties: Any) -> Message:
+        body = payload.encode() if isinstance(payload, str) else payload
+        return self.received(
+            Message(new_id(), TOPICS.ask(user), body, self.now, qos=1, durable=True, **properties)
+        )
+
+    def walk(self, message: Message | None) -> tuple[int, Result]:
+        """Return how often the model was needed, and the result."""
+        *hops, result = self.pipeline.path(message, now=self.now)
+        assert hops == [None] * len(hops)
+        assert result is not None
+        return len(hops), result
+
+    def told(self) -> list[Outgoing]:
+        """Return what is to leave, in order."""
+        return [parcel.outgoing for parcel in self.journal.pending()]
+
+    def bodies(self, topic: str) -> list[dict[str, Any]]:
+        """Return the envelopes that are to leave on a topic."""
+        return [json.loads(outgoing.payload) for outgoing in self.told() if outgoing.topic == topic]
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from edge_node.identifiers import new_id
+from edge_node.messages import AnswerDraft, CommandState, Message
+from edge_node.runtime.backlog import Backlog
+from edge_node.runtime.dispatcher import Dispatcher
+from tests.runtime.hall import TOPICS, Hall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEADLINE_S = 15.0
+QUESTION = "how often is the bearing greased?"
+
+
+class Desk:
+    """A dispatcher over a hall, whose model can be made to think until it is let go."""
+
+    def __init__(self, hall: Hall, *, limit: int = 100) -> None:
+        self.hall = hall
+        self.began = threading.Semaphore(0)
+        self.may_end = threading.Event()
+        self.backlog = Backlog(limit)
+        self._concluded = threading.Condition()
+        self.dispatcher = Dispatcher(
+            hall.pipeline,
+            backlog=self.backlog,
+            unfinished=hall.journal.unfinished,
+            on_concluded=self._on_concluded,
+            clock=hall.clock,
+            queue_limit=limit,
+        )
+
+    def _on_concluded(self) -> None:
+        with self._concluded:
+            self._concluded.notify_all()
+
+    def wait_for(self, condition: Callable[[], Any]) -> None:
+        """Return once something concluded has made a condition true."""
+        with self._concluded:
+            assert self._concluded.wait_for(condition, DEADLINE_S)
+
+    def replies(self) -> list[dict[str, Any]]:
+        return self.hall.bodies(TOPICS.reply("ada"))
+
+    def think(self) -> None:
+        """Let the model think about a question, and return once it does."""
+        self.hall.drafting.say = self._think
+        self.backlog.put(self.hall.ask(QUESTION, correlation=b"thinking"))
+        assert self.began.acquire(timeout=DEADLINE_S)
+
+    def _think(self, *_: Any) -> AnswerDraft:
+        self.began.release()
+        assert self.may_end.wait(DEADLINE_S)
+        return AnswerDraft("pump-guard")
+
+    def stop(self) -> None:
+        self.may_end.set()
+        self.dispatcher.stop(timeout_s=DEADLINE_S)
+
+
+@pytest.fixture
+def make_desk(hall: Hall) -> Iterator[Callable[..., Desk]]:
+    """Give a function that makes desks; all are stopped at the end, also where a test fails."""
+    desks: list[Desk] = []
+
+    def make(*, limit: int = 100) -> Desk:
+        desks.append(Desk(hall, limit=limit))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.stop()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    made = make_desk()
+    made.dispatcher.start()
+    return made
+
+
+def test_orders_and_questions_are_handled_on_their_threads(desk: Desk) -> None:
+    desk.backlog.put(desk.hall.ask(QUESTION))
+    desk.backlog.put(desk.hall.ask("set pump-1 to 40 percent"))
+
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    assert {reply["type"] for reply in desk.replies()} == {"answer", "command"}
+    assert desk.hall.journal.unfinished() == ()
+    assert desk.dispatcher.alive
+
+
+def test_what_needs_no_model_does_not_wait_for_it(desk: Desk) -> None:
+    desk.think()
+
+    desk.backlog.put(desk.hall.ask("set pump-1 to 40 percent"))
+    desk.wait_for(desk.replies)
+
+    assert [reply["type"] for reply in desk.replies()] == ["command"]
+
+
+def test_time_passes_without_messages(desk: Desk) -> None:
+    desk.backlog.put(desk.hall.ask("set pump-1 to 40 percent"))
+    desk.wait_for(desk.replies)
+    desk.hall.lifecycle.acknowledged(desk.replies()[0]["data"]["command_id"])
+
+    desk.hall.now += 6.0
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    assert desk.replies()[1]["data"]["state"] == "unverified"
+
+
+@pytest.mark.parametrize("where", ["dispatcher", "inference"])
+def test_a_fault_in_one_message_is_logged_and_buried_and_the_next_one_is_handled(
+    hall: Hall, make_desk: Callable[..., Desk], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    desk = make_desk()
+    with capture_logs() as lines:
+        if where == "inference":
+            hall.drafting.say = break_down
+        else:
+            monkeypatch.setattr(hall.twin, "observe", break_down)
+        desk.dispatcher.start()
+        desk.backlog.put(hall.ask(QUESTION, correlation=b"c-1"))
+        desk.wait_for(desk.replies)
+        assert desk.dispatcher.alive
+        monkeypatch.undo()
+        desk.backlog.put(hall.ask("set pump-1 to 40 percent"))
+        desk.wait_for(lambda: len(desk.replies()) == 2)
+        desk.stop()
+
+    fault, handled = desk.replies()
+    assert (fault["type"], fault["corr"], handled["type"]) == ("error", "c-1", "command")
+    assert fault["data"]["error"]["code"] == "internal"
+    assert "ZeroDivisionError" in fault["data"]["text"]
+    assert len(hall.bodies(TOPICS.dead("internal"))) == 1
+    assert hall.journal.unfinished() == ()
+    (line,) = [line for line in lines if line["event"] == "message_failed"]
+    assert (line["log_level"], line["exc_info"]) == ("error", True)
+
+
+def test_a_message_that_cannot_be_read_is_buried_with_its_reason(desk: Desk) -> None:
+    desk.backlog.put(desk.hall.ask('{"text": 7}'))
+
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    assert (reply["type"], reply["data"]["error"]["code"]) == ("error", "envelope_invalid")
+    assert len(desk.hall.bodies(TOPICS.dead("envelope_invalid"))) == 1
+
+
+def test_a_payload_that_was_too_large_to_keep_is_refused_with_its_size(desk: Desk) -> None:
+    desk.backlog.put(desk.hall.ask(b"", dropped_bytes=300_000))
+
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    assert reply["data"]["error"]["code"] == "payload_invalid"
+    assert "300000 bytes" in reply["data"]["text"]
+    assert desk.hall.journal.unfinished() == ()
+
+
+def test_a_request_that_finds_the_models_queue_full_is_answered_busy(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk(limit=1)
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"queued"))
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"refused"))
+
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    assert (reply["corr"], reply["data"]["code"], reply["data"]["final"]) == ("refused", "busy", True)
+    desk.may_end.set()
+    desk.wait_for(lambda: len(desk.replies()) == 3)
+
+
+def test_a_full_queue_refuses_the_request_and_keeps_what_else_the_message_brought(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    _, ordered = hall.walk(hall.ask("set pump-1 to 40 percent"))
+    command = ordered.decisions[0].command
+    assert command is not None
+    hall.now += 1.0
+    desk = make_desk(limit=1)
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"queued"))
+
+    desk.backlog.put(hall.telemetry(rpm=40, vib=9.0, c=90))
+    desk.wait_for(lambda: hall.bodies(TOPICS.event("overheating")))
+
+    kept = hall.journal.command(command.id)
+    assert kept is not None
+    assert kept.state is CommandState.VERIFIED
+    (refused,) = hall.bodies(TOPICS.event("shaking"))
+    assert refused["data"]["code"] == "busy"
+
+
+def test_what_the_journal_held_at_the_start_is_handled_first_and_in_order(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    for number in range(5):
+        hall.ask("set pump-1 to 40 percent", correlation=f"c-{number}".encode())
+    desk = make_desk(limit=2)
+
+    desk.dispatcher.start()
+    desk.wait_for(lambda: len(desk.replies()) == 5)
+    desk.stop()
+
+    assert [reply["corr"] for reply in desk.replies()] == ["c-0", "c-1", "c-2", "c-3", "c-4"]
+
+
+def test_more_messages_than_fit_are_all_handled_once(hall: Hall, make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(limit=3)
+    desk.dispatcher.start()
+
+    for number in range(60):
+        desk.backlog.put(hall.ask("jog pump-1", correlation=f"c-{number}".encode()))
+    desk.wait_for(lambda: len(hall.journal.history(limit=100)) == 60)
+    desk.stop()
+
+    handled = [record["request"]["correlation"] for record in reversed(hall.journal.history(limit=100))]
+    assert handled == [f"c-{number}" for number in range(60)]
+    assert hall.journal.unfinished() == ()
+
+
+def test_what_is_unfinished_at_the_stop_stays_in_the_journal_for_the_next_run(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    first = make_desk()
+    first.dispatcher.start()
+    first.think()
+    first.backlog.put(hall.ask(QUESTION, correlation=b"queued"))
+    first.dispatcher.stop(timeout_s=0)  # both threads are told; the model still thinks
+    first.stop()
+    assert not first.dispatcher.alive
+
+    assert [message.correlation for message in hall.journal.unfinished()] == [b"queued"]
+    second = make_desk()
+    second.may_end.set()
+    second.dispatcher.start()
+    second.wait_for(lambda: len(second.replies()) == 2)
+
+    assert [reply["corr"] for reply in second.replies()] == ["thinking", "queued"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_each_message_that_led_to_a_decision_is_told_in_one_line(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    with capture_logs() as lines:
+        desk.dispatcher.start()
+        desk.backlog.put(hall.ask("set pump-1 to 40 percent"))
+        desk.wait_for(desk.replies)
+        desk.stop()
+
+    (line,) = [line for line in lines if line["event"] == "message"]
+    assert (line["topic"], line["drafts"], line["verdicts"]) == (
+        TOPICS.ask("ada"),
+        ["CommandDraft"],
+        ["allowed"],
+    )
+    assert list(line["stages_ms"]) == ["twin", "trigger", "understand", "gate", "journal"]
+    assert line["commands"] == [desk.replies()[0]["data"]["command_id"]]
+
+
+def test_a_reading_that_cannot_be_read_and_is_not_journaled_leaves_a_dead_letter(desk: Desk) -> None:
+    desk.backlog.put(Message(new_id(), "plant/pump-1/telemetry", b"{", desk.hall.now))
+
+    desk.wait_for(lambda: desk.hall.bodies(TOPICS.dead("payload_invalid")))
