@@ -71,6 +71,7 @@ class Client:
         self._address = f"{broker.host}:{broker.port}"
         self._connect_timeout_s = connect_timeout_s
         self._replies: dict[str, queue.Queue[Reply]] = {}
+        self._heard: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self._refusal: BrokerRefused | None = None
         self._bus = MqttBus(
@@ -94,7 +95,7 @@ class Client:
         while problem is None and not self._bus.wait_subscribed(_GLANCE_S):
             problem = self._refusal
             if problem is None and time.monotonic() >= until_s:
-                reason = f"no answer within {self._connect_timeout_s:g} s"
+                reason = self._bus.trouble or f"no answer within {self._connect_timeout_s:g} s"
                 problem = BrokerUnreachable(self._address, reason=reason)
         for name, reason in self._bus.refused_filters.items():
             problem = BrokerRefused(self._address, reason=f"{name}: {reason}")
@@ -122,7 +123,7 @@ class Client:
         correlation = new_id()
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
-            self._replies[correlation] = replies
+            self._replies[correlation], self._heard[correlation] = replies, set()
         asked = {"text": text, "correlation": correlation} | ({"node": node} if node else {})
         try:
             self._bus.publish(
@@ -135,7 +136,7 @@ class Client:
             yield from self._collected(replies, timeout_s=timeout_s)
         finally:
             with self._lock:
-                del self._replies[correlation]
+                del self._replies[correlation], self._heard[correlation]
 
     def _collected(self, replies: queue.Queue[Reply], *, timeout_s: float) -> Iterator[Reply]:
         while True:
@@ -159,8 +160,13 @@ class Client:
             log.warning("reply_unreadable", topic=message.topic, reason="it is no envelope")
             return
         with self._lock:
-            replies = self._replies.get(str(body.get("corr")))
-        if replies is not None:
+            correlation, reply_id = str(body.get("corr")), str(body.get("id"))
+            replies = self._replies.get(correlation)
+            heard = self._heard.get(correlation, set())
+            # An edge that was cut off while it answered says the same again, under the same id.
+            again = reply_id in heard
+            heard.add(reply_id)
+        if replies is not None and not again:
             text, final = str(data.get("text", "")), bool(data.get("final"))
             replies.put(Reply(str(body.get("type", "")), text, final, data))
 

@@ -6,7 +6,8 @@ Knows facts and sentences; knows nothing of where an error is shown.
     ├── ConfigurationError        the configuration cannot be used (exit status 78)
     │   ├── ConfigurationMissing  no runtime file where one was looked for
     │   ├── ConfigurationInvalid  one or more problems, each with file:line and key path
-    │   └── ConditionInvalid      a CEL expression does not compile or names what is not there
+    │   ├── ConditionInvalid      a CEL expression does not compile or names what is not there
+    │   └── StateInUse            another service runs on the same state folder
     ├── InputError                what came from the bus cannot be used; its sender can mend it
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
@@ -143,6 +144,19 @@ class ConditionInvalid(ConfigurationError):
         super().__init__(f"condition {source!r}: {reason}", hint="conditions are CEL expressions")
         self.source = source
         self.reason = reason
+
+
+class StateInUse(ConfigurationError):
+    """Another service runs on the same state folder."""
+
+    code = "state_in_use"
+
+    def __init__(self, folder: Path, *, holder: str) -> None:
+        super().__init__(
+            f"state {folder}: expected a folder that no other service uses, came one in use by {holder}",
+            hint="end that service, or give each edge its own `edge` or `state`",
+            field="state",
+        )
 
 
 class InputError(EdgeNodeError):

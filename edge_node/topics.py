@@ -107,9 +107,11 @@ class EdgeTopics:
 
     Attributes:
         edge: Identifier of the edge.
+        group: Group of edges that answers as one, or empty; it takes the edge's place where people ask.
     """
 
     edge: str
+    group: str = ""
 
     @property
     def root(self) -> str:
@@ -126,24 +128,50 @@ class EdgeTopics:
         """Retained description: versions, nodes, models."""
         return f"{self.root}/info"
 
+    def probe(self, boot: str) -> str:
+        """Return the topic on which a run of the edge speaks to itself."""
+        return f"{self.root}/probe/{boot}"
+
+    @property
+    def desk(self) -> str:
+        """Prefix of the topics on which people ask and are answered; one for a whole group."""
+        return f"{VERSION}/{self.group or self.edge}"
+
     @property
     def asks(self) -> str:
-        """Filter of all questions and orders."""
-        return f"{self.root}/ask/+"
+        """Filter of all questions and orders; in a group each goes to one of its edges.
+
+        Source: MQTT 5.0, section 4.8.2.
+        """
+        return f"$share/{self.group}/{self.desk}/ask/+" if self.group else f"{self.desk}/ask/+"
+
+    @property
+    def claims(self) -> str:
+        """Filter of what the edges of a group claim."""
+        return f"{self.desk}/claim/+"
+
+    def claim(self, key: str) -> str:
+        """Return the topic on which an edge of the group claims a question."""
+        return f"{self.desk}/claim/{key}"
+
+    def claimed(self, topic: str) -> str | None:
+        """Return the key of the question on a claim topic, or None for any other topic."""
+        prefix = f"{self.desk}/claim/"
+        return topic.removeprefix(prefix) if self.group and topic.startswith(prefix) else None
 
     def ask(self, user: str) -> str:
         """Return the topic on which `user` asks."""
-        return f"{self.root}/ask/{user}"
+        return f"{self.desk}/ask/{user}"
 
     def asking_user(self, topic: str) -> str | None:
         """Return who speaks on an ask topic, or None for any other topic."""
-        prefix = f"{self.root}/ask/"
+        prefix = f"{self.desk}/ask/"
         user = topic.removeprefix(prefix)
         return user if topic.startswith(prefix) and user and "/" not in user else None
 
     def reply(self, user: str) -> str:
         """Return the topic on which `user` is answered."""
-        return f"{self.root}/reply/{user}"
+        return f"{self.desk}/reply/{user}"
 
     def command(self, command_id: str) -> str:
         """Return the topic that tells the life of a command."""

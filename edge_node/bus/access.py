@@ -48,6 +48,17 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class _Socket(ssl.SSLSocket):
+    """A socket that a failed handshake closes, which paho leaves open."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def tls_context(broker: BrokerConfig) -> ssl.SSLContext | None:
     """Return what verifies the broker and proves who this client is, or None for plain TCP.
 
@@ -58,6 +69,7 @@ def tls_context(broker: BrokerConfig) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=_path(broker.tls.ca_file))
+        context.sslsocket_class = _Socket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if broker.tls.cert_file:
             # An empty password makes an encrypted key an error; without one OpenSSL asks on the terminal.
@@ -71,6 +83,13 @@ def tls_context(broker: BrokerConfig) -> ssl.SSLContext | None:
             field="broker.tls",
         ) from problem
     return context
+
+
+def connect_problem(problem: OSError) -> str:
+    """Return why there is no connection, in a few words, with the way out where TLS stands in it."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"a certificate that is not trusted: {problem.verify_message} (check broker.host and ca_file)"
+    return str(problem) or type(problem).__name__
 
 
 def password(broker: BrokerConfig) -> str | None:

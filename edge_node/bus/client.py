@@ -136,6 +136,11 @@ class MqttBus:
         return time.monotonic() - self._beat_at_s
 
     @property
+    def trouble(self) -> str:
+        """Why there is no connection, in a few words; empty where there is one, or none was tried yet."""
+        return self._outage.reason
+
+    @property
     def refused_filters(self) -> Mapping[str, str]:
         """The topic filters the broker refused on this connection, with its reasons."""
         return self._subscriptions.refused

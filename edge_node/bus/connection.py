@@ -20,6 +20,7 @@ import structlog
 from paho.mqtt.client import (
     MQTT_CLEAN_START_FIRST_ONLY,
     MQTT_ERR_SUCCESS,
+    MQTT_LOG_ERR,
     Client,
     MQTTMessage,
     error_string,
@@ -30,7 +31,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_node.bus.access import password, tls_context
+from edge_node.bus.access import connect_problem, password, tls_context
 from edge_node.bus.mailbox import Mailbox
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.terms import Ending
@@ -80,6 +81,7 @@ class Connection:
         self._opened = False
         self._refusal: ReasonCode | None = None
         self._reason = ""
+        self._alert = False
         self._deadline_s: float | None = None
 
     @property
@@ -95,7 +97,7 @@ class Connection:
             self._serve()
         except OSError as problem:
             connected = self._opened
-            self._reason = str(problem) or type(problem).__name__
+            self._reason = connect_problem(problem)
         finally:
             self._finish()
         refused = self._refusal is not None
@@ -106,7 +108,7 @@ class Connection:
             refused=refused,
             final=code in _FINAL,
             unsupported=code == _UNSUPPORTED_VERSION,
-            silent=connected and not self._opened and not refused,
+            silent=connected and not self._opened and not refused and not self._alert,
         )
 
     def publish(self, delivery: Delivery) -> bool:
@@ -163,6 +165,7 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_log = self._on_log
         client.on_subscribe = self._on_subscribe
         return client
 
@@ -328,6 +331,18 @@ class Connection:
         elif not self._reason:
             # paho has no better word for a socket that was closed than an unspecified error.
             self._reason = "connection lost" if code.value == _FAILURE else str(code.getName())
+
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        """Take up why the broker ended the handshake, which paho tells nowhere else.
+
+        With TLS 1.3 a client hears only when it reads that its certificate was not enough.
+
+        Source: RFC 8446, section 4.4.2.4.
+        """
+        if level == MQTT_LOG_ERR and self._terms.broker.tls is not None and not self._opened:
+            said = text.removeprefix("failed to receive on socket: ")
+            self._alert = True
+            self._reason = f"the broker ended the TLS handshake: {said} (check cert_file and key_file)"
 
     def _on_message(self, _client: Client, _data: Any, came: MQTTMessage) -> None:
         self._came += 1

@@ -19,10 +19,12 @@ class Outage:
 
     Attributes:
         address: Host and port of the broker.
+        reason: Why the last attempt failed; empty while there is a connection.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.reason = ""
         self._began_s = time.monotonic()
         self._said_s: float | None = None
         self._attempts = 0
@@ -30,6 +32,7 @@ class Outage:
     def failed(self, reason: str, *, lost: bool) -> None:
         """Take up a failed attempt, or with `lost` the end of a connection."""
         now_s = time.monotonic()
+        self.reason = reason
         if lost:
             self._began_s, self._said_s, self._attempts = now_s, None, 0
         self._attempts += 1
@@ -45,6 +48,7 @@ class Outage:
 
     def over(self, *, session_present: bool, protocol: str) -> None:
         """Take up that there is a connection."""
+        self.reason = ""
         _log.info(
             "broker_connected",
             broker=self.address,

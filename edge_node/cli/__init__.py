@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": ("edge_node.cli.demo", "demo", "Show everything at work on this machine."),
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),
     "knowledge": ("edge_node.cli.knowledge", "knowledge", "Build and search the index of the manuals."),
+    "acl": ("edge_node.cli.acl", "acl", "Print the broker's access list."),
     "eval": ("edge_node.cli.eval", "evaluate", "Measure retrieval and answers against known ones."),
     "bench": ("edge_node.cli.bench", "bench", "Measure on this machine."),
 }

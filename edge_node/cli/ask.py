@@ -47,7 +47,7 @@ def ask(
       edge-node ask --user ada --json "is the rover charging?"
     """
     runtime = load(find_config(config)).runtime
-    with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
+    with Client(runtime.broker, edge=runtime.group or runtime.edge, user=user or getpass.getuser()) as client:
         reply = Reply("nothing", "", final=False, data={})
         for reply in client.ask(" ".join(words), node=node, timeout_s=timeout_s):
             click.echo(

@@ -103,6 +103,10 @@ class RuntimeConfig(Section):
 
     edge_node: Literal[1] = Field(description="Version of this file's layout.")
     edge: Name = Field(description="Identifier of this edge; stands in every topic.")
+    group: Name | None = Field(
+        default=None,
+        description="Group of edges that answer people as one; its name stands in the topics of questions.",
+    )
     broker: BrokerConfig = Field(default_factory=BrokerConfig)
     nodes: list[str] = Field(
         default_factory=lambda: ["nodes/*"],

@@ -12,14 +12,14 @@ from edge_node.messages import Message
 if TYPE_CHECKING:
     from edge_node.database import Cursor
 
-OPEN = (
-    "SELECT id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
-    " FROM inbox WHERE state = 'open' ORDER BY sequence"
-)
+_COLUMNS = "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
+OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
+BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
+"""The messages received after a time below a length and a prefix of topics, in the order they came."""
 
 
-def add(cursor: Cursor, message: Message, *, now: float, request_s: float) -> bool:
+def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended: bool = False) -> bool:
     """Return True where a message is new, False where it is a request sent twice and has ended here.
 
     Args:
@@ -27,8 +27,10 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float) -> bo
         message: What came.
         now: Seconds since the epoch.
         request_s: Time within which the same request counts as sent twice.
+        ended: Whether a new one has its end with this: it is kept, and nothing is to be done about it.
     """
     fresh = not _seen(cursor, message, since=message.received_at - request_s)
+    state = "done" if ended else "open"
     cursor.execute(
         "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"
         " dropped_bytes, state, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -42,8 +44,8 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float) -> bo
             message.response_topic,
             message.correlation,
             message.dropped_bytes,
-            "open" if fresh else "duplicate",
-            None if fresh else now,
+            state if fresh else "duplicate",
+            None if fresh and not ended else now,
         ),
     )
     return fresh
@@ -69,6 +71,14 @@ def end(cursor: Cursor, message_id: str, *, dead: str, now: float) -> bool:
         ("dead" if dead else "done", dead, now, message_id),
     )
     return cursor.rowcount == 1
+
+
+def leave(cursor: Cursor, message_id: str, *, now: float) -> None:
+    """End an open message as a duplicate: another edge answers it."""
+    cursor.execute(
+        "UPDATE inbox SET state = 'duplicate', ended_at = ? WHERE id = ? AND state = 'open'",
+        (now, message_id),
+    )
 
 
 def message_from(row: tuple[Any, ...]) -> Message:

@@ -88,7 +88,12 @@ class Journal:
         return self._writer.failure
 
     def receive(
-        self, message: Message, *, on_durable: Callable[[], None], on_duplicate: Callable[[], None]
+        self,
+        message: Message,
+        *,
+        on_durable: Callable[[], None],
+        on_duplicate: Callable[[], None],
+        ended: bool = False,
     ) -> None:
         """Take in a message without waiting for the disk.
 
@@ -101,6 +106,7 @@ class Journal:
             on_durable: It is to be handled.
             on_duplicate: A request with the same topic, correlation and payload came shortly before:
                 it has ended here and must not be handled again.
+            ended: Whether it has its end with this, so that it is only kept; `kept` returns it.
 
         Raises:
             JournalError: The journal is closed, or the disk does not keep up.
@@ -109,7 +115,9 @@ class Journal:
             on_durable()
             return
         self._writer.submit(
-            lambda cursor: inbox.add(cursor, message, now=self._clock(), request_s=self._retention.request_s),
+            lambda cursor: inbox.add(
+                cursor, message, now=self._clock(), request_s=self._retention.request_s, ended=ended
+            ),
             done=lambda fresh: on_durable() if fresh else on_duplicate(),
             failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
         )
@@ -169,6 +177,24 @@ class Journal:
     def unfinished(self) -> tuple[Message, ...]:
         """Return the messages that were acknowledged but have no recorded end, in the order they came."""
         return tuple(inbox.message_from(row) for row in self._database.execute(inbox.OPEN))
+
+    def leave(self, message: Message) -> None:
+        """End an acknowledged message as a duplicate: another edge answers it; does not wait for the disk."""
+        self._writer.submit(
+            lambda cursor: inbox.leave(cursor, message.id, now=self._clock()),
+            done=lambda _: None,
+            failed=lambda error: _log.error("message_not_left", id=message.id, reason=str(error)),
+        )
+
+    def kept(self, prefix: str, *, since: float) -> tuple[Message, ...]:
+        """Return the messages on topics that begin with `prefix`, ended or not, in the order they came."""
+        rows = self._database.execute(inbox.BELOW, (since, len(prefix), prefix))
+        return tuple(inbox.message_from(row) for row in rows)
+
+    @property
+    def request_s(self) -> float:
+        """Seconds within which the same request from the same caller counts as sent twice."""
+        return self._retention.request_s
 
     def pending(self, *, after: int = 0, limit: int = 100) -> tuple[Parcel, ...]:
         """Return what is to leave, oldest first; what has expired is not among it.

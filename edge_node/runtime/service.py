@@ -8,19 +8,23 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
 from edge_node.errors import BusError
+from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
-from edge_node.messages import Outgoing
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.backlog import Backlog
+from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.standing import Standing, status
+from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.wiring import assemble, load_models
 from edge_node.topics import EdgeTopics, TopicPattern
 from edge_node.version import __version__
@@ -46,7 +50,8 @@ class Service:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._topics = EdgeTopics(configuration.runtime.edge)
+        self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
+        self._boot = new_id()
         self._stop = threading.Event()
         self._refusal: BrokerRefused | None = None
 
@@ -54,11 +59,21 @@ class Service:
         """Start, serve until `request_stop`, and end in order.
 
         Raises:
+            StateInUse: Another service runs on the same state folder.
             ModelError: A model is missing and cannot be had.
             JournalError: The journal cannot be opened.
             BrokerRefused: The broker does not let this edge in, and asking again cannot help.
         """
         began_s = time.monotonic()
+        lock = StateLock.take(self._configuration.state)
+        try:
+            self._serve(began_s)
+        finally:
+            lock.release()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _serve(self, began_s: float) -> None:
         self._prepare()
         try:
             self._open_for_business()
@@ -66,8 +81,6 @@ class Service:
             self._watch()
         finally:
             self._close()
-        if self._refusal is not None:
-            raise self._refusal
 
     def request_stop(self) -> None:
         """Let `run` end; may be called from any thread and from a signal handler."""
@@ -83,9 +96,11 @@ class Service:
             listeners=Listeners(
                 message=self._receive, connected=self._on_connected, refused=self._on_refused
             ),
-            will=self._status("lost"),
+            will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
         )
+        self._standing = Standing(self._topics, bus=self._bus, about=self._about)
+        self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
         self._assembly = assemble(self._configuration, models=models, journal=self._journal, clock=clock)
@@ -94,10 +109,17 @@ class Service:
         self._publisher = Publisher(
             self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._on_unknown
         )
+        self._claims = Claims(
+            self._topics,
+            inbox=self._journal,
+            bus=self._bus,
+            limits=runtime.limits,
+            on_mine=self._backlog.put,
+        )
         self._dispatcher = Dispatcher(
             self._assembly.pipeline,
             backlog=self._backlog,
-            unfinished=self._journal.unfinished,
+            unfinished=lambda: tuple(filter(self._claims.mine, self._journal.unfinished())),
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
@@ -121,6 +143,7 @@ class Service:
         self._assembly.lifecycle.restore(self._journal.open_commands())
         self._tell(unknown)
         self._subscribe()
+        self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
         self._bus.start()
@@ -138,7 +161,11 @@ class Service:
 
     def _filters(self) -> dict[str, int]:
         """Return every topic filter with its quality of service."""
-        filters = {self._topics.asks: 1} if any(n.spec.ask for n in self._configuration.nodes) else {}
+        filters = {self._probe.topic: 0}
+        if any(node.spec.ask for node in self._configuration.nodes):
+            # Claims first: no question may come before the claims on it are heard.
+            filters |= {self._topics.claims: 1} if self._topics.group else {}
+            filters[self._topics.asks] = 1
         for node in self._configuration.nodes:
             for entry in node.spec.listen:
                 name = TopicPattern.parse(entry.topic).filter
@@ -148,17 +175,41 @@ class Service:
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
     def _receive(self, message: Message, receipt: Receipt) -> None:
+        if message.topic == self._probe.topic:
+            self._bus.acknowledge(receipt)
+            self._probe.hear()
+            self._judge()
+            return
+        is_claim = self._topics.claimed(message.topic) is not None
+        go_on = self._claims.hear if is_claim else self._claims.take
+
         def take() -> None:
             self._bus.acknowledge(receipt)
-            self._backlog.put(message)
+            go_on(message)
 
-        self._journal.receive(message, on_durable=take, on_duplicate=lambda: self._bus.acknowledge(receipt))
+        self._journal.receive(
+            message,
+            on_durable=take,
+            on_duplicate=lambda: self._bus.acknowledge(receipt),
+            ended=is_claim,
+        )
 
     def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
         log.info("connected", session_present=session_present)
-        for retained in (self._status("ready"), self._info()):
-            self._bus.publish(retained)
+        self._standing.begin()
+        self._probe.send()
+        self._claims.renew()
         self._publisher.wake()
+
+    def _judge(self) -> None:
+        """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
+        if not self._probe.settled:
+            return
+        refused = (
+            f"{name}: the broker refused the subscription ({reason})"
+            for name, reason in sorted(self._bus.refused_filters.items())
+        )
+        self._standing.judge([*filter(None, [self._probe.trouble]), *refused])
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -190,12 +241,21 @@ class Service:
                 # What could not be written was not acknowledged: the broker delivers it on a new connection.
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
+            self._look_after_connection()
             if self._healthy():
                 notify("WATCHDOG=1")
             else:
                 log.error(
                     "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
                 )
+
+    def _look_after_connection(self) -> None:
+        if not self._bus.connected:
+            return
+        self._judge()
+        self._claims.catch_up()
+        if self._probe.trouble:
+            self._probe.send()
 
     def _healthy(self) -> bool:
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and self._bus.idle_s < _STUCK_S
@@ -206,6 +266,7 @@ class Service:
         """Finish what was begun, say good-bye and close the files."""
         notify("STOPPING=1")
         log.info("draining")
+        self._standing.drain()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()
@@ -218,24 +279,22 @@ class Service:
         gone = threading.Event()
         try:
             self._bus.publish(
-                self._status("offline"), on_acknowledged=gone.set, on_failed=lambda _: gone.set()
+                self._standing.leave(), on_acknowledged=gone.set, on_failed=lambda _: gone.set()
             )
         except BusError:
             return
         gone.wait(_DRAIN_S)
 
-    def _status(self, state: str) -> Outgoing:
-        return Outgoing(self._topics.status, state.encode(), retain=True, content_type="text/plain")
-
-    def _info(self) -> Outgoing:
-        """Return the retained description of this edge."""
+    def _about(self) -> dict[str, Any]:
+        """Return what the retained description says of this edge."""
         runtime = self._configuration.runtime
-        about = {
+        return {
             "version": __version__,
             "edge": runtime.edge,
+            "group": runtime.group,
+            "boot": self._boot,
             "nodes": {node.name: node.spec.description for node in self._configuration.nodes},
             "model": runtime.model.name,
             "embedding": runtime.embedding.name,
             "passages": self._assembly.library.size,
         }
-        return Outgoing(self._topics.info, json.dumps(about, ensure_ascii=False).encode(), retain=True)

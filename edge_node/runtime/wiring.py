@@ -113,7 +113,7 @@ def assemble(
 ) -> Assembly:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
-    topics = EdgeTopics(runtime.edge)
+    topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
     library = open_library(configuration, embedder=models.embedder)

@@ -1,0 +1,90 @@
+"""What an edge says of itself: one word in the retained status, and the description beside it.
+
+Knows the words, their topics and the bus; knows nothing of how troubles are found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_node.errors import BrokerUnreachable
+from edge_node.messages import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge_node.protocols import Bus
+    from edge_node.topics import EdgeTopics
+
+log = structlog.get_logger(__name__)
+
+
+class Standing:
+    """The word of an edge: starting, ready, degraded, draining, offline; the will says lost.
+
+    `starting` holds on each connection until it is known that the broker lets the edge speak and hear.
+
+    Args:
+        topics: Topics of the edge.
+        bus: Where it is said.
+        about: Returns what the description says beside the troubles.
+    """
+
+    def __init__(self, topics: EdgeTopics, *, bus: Bus, about: Callable[[], Mapping[str, Any]]) -> None:
+        self._topics = topics
+        self._bus = bus
+        self._about = about
+        self._lock = threading.Lock()
+        self._word = "starting"
+        self._troubles: tuple[str, ...] = ()
+
+    def begin(self) -> None:
+        """Say, on a new connection, what this edge is, and that it is not known yet whether all is well."""
+        with self._lock:
+            if self._word not in ("draining", "offline"):
+                self._word = "starting"
+        self._say()
+
+    def judge(self, troubles: Sequence[str]) -> None:
+        """Take up what is wrong with this connection; nothing makes the edge ready."""
+        with self._lock:
+            word, known = self._word, self._troubles
+            if word in ("draining", "offline"):
+                return
+            self._word, self._troubles = "degraded" if troubles else "ready", tuple(troubles)
+            changed = (self._word, self._troubles) != (word, known)
+        if self._troubles and self._troubles != known:
+            log.error("degraded", reason="; ".join(self._troubles))
+        elif known and not self._troubles:
+            log.info("recovered")
+        if changed:
+            self._say()
+
+    def drain(self) -> None:
+        """Say that nothing more is taken in."""
+        self._word = "draining"
+        self._say()
+
+    def leave(self) -> Outgoing:
+        """Return the last word, for who waits until the broker has it."""
+        self._word = "offline"
+        return status(self._topics, self._word)
+
+    def _say(self) -> None:
+        about = {**self._about(), "troubles": list(self._troubles)}
+        info = Outgoing(self._topics.info, json.dumps(about, ensure_ascii=False).encode(), retain=True)
+        # Without a connection nothing is lost: the next one begins with all of it.
+        with contextlib.suppress(BrokerUnreachable):
+            # The reasons before the word: who hears `degraded` knows them already.
+            self._bus.publish(info)
+            self._bus.publish(status(self._topics, self._word))
+
+
+def status(topics: EdgeTopics, word: str) -> Outgoing:
+    """Return the retained status of an edge."""
+    return Outgoing(topics.status, word.encode(), retain=True, content_type="text/plain")
