@@ -49,7 +49,11 @@ def _told(plant: Plant, topic: str, *, since: int) -> list[Message]:
 def _serves(plant: Plant) -> None:
     """See that an order sent now is handled, and with it everything that was sent before."""
     with plant.edge.client(f"passer-by-{next(_counter)}") as client:
-        assert last_reply(client, DENIED_ORDER).data["state"] == "denied"
+        data = last_reply(client, DENIED_ORDER).data
+    assert data["state"] == "denied"
+    # The command's own topic is told last: nothing of this order is still under way after it.
+    told = _on(plant.edge.topics.command(data["command_id"]))
+    assert plant.observer.wait_for(told, timeout_s=ANSWER_S) is not None
 
 
 def _on(topic: str) -> Callable[[Message], bool]:
