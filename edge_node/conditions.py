@@ -89,14 +89,14 @@ class Condition:
         Source: CEL language definition, "Logical operators": errors are absorbed by a deciding side.
         """
         present = {name: values[name] for name in self.names if name in values}
-        numbers = _known(present, doubles=True)
+        numbers = _told(present, doubles=True)
         for name in self._divisors & numbers.keys():
             if isinstance(numbers[name], float) and numbers[name] == 0.0:
                 # The integer zero makes the division an error, and compares with doubles all the same.
                 numbers[name] = 0
         answer = _run(self._as_doubles, numbers)
         if answer is None and self._as_integers is not None:
-            answer = _run(self._as_integers, _known(present, doubles=False))
+            answer = _run(self._as_integers, _told(present, doubles=False))
         return answer
 
 
@@ -165,10 +165,14 @@ def _run(program: cel.Program, values: dict[str, Any]) -> bool | None:
     return answer if isinstance(answer, bool) else None
 
 
-def _known(values: Mapping[Any, Any], *, doubles: bool) -> dict[str, Any]:
+def _told(values: Mapping[Any, Any], *, doubles: bool) -> dict[str, Any]:
     """Return the values that CEL can be told; the others are left out, so that they count as missing."""
-    told = {str(name): _value(value, doubles=doubles) for name, value in values.items()}
-    return {name: value for name, value in told.items() if value is not None}
+    told = {}
+    for name, value in values.items():
+        known = _value(value, doubles=doubles)
+        if known is not None:
+            told[str(name)] = known
+    return told
 
 
 def _value(value: Any, *, doubles: bool) -> Any:
@@ -185,7 +189,7 @@ def _value(value: Any, *, doubles: bool) -> Any:
         case str():
             known = value if _encodes(value) else None
         case Mapping():
-            known = _known(value, doubles=doubles)
+            known = _told(value, doubles=doubles)
         case list() | tuple():
             items = [_value(item, doubles=doubles) for item in value]
             known = None if None in items else items

@@ -162,19 +162,26 @@ class Database:
                 cursor.close()
 
     @contextmanager
-    def part(self, cursor: Cursor) -> Iterator[None]:
+    def part(self, cursor: Cursor, *, one_statement: bool = False) -> Iterator[None]:
         """Make one part of a running transaction stand or fall alone; the others are not touched.
+
+        Args:
+            cursor: Cursor of the transaction.
+            one_statement: Whether the part changes rows in one statement at most: SQLite undoes that by
+                itself where it fails, and no savepoint is needed.
 
         Raises:
             DatabaseError: A statement failed; what the part wrote is undone.
         """
         try:
-            cursor.execute("SAVEPOINT part")
+            if not one_statement:
+                cursor.execute("SAVEPOINT part")
             yield
-            cursor.execute("RELEASE part")
+            if not one_statement:
+                cursor.execute("RELEASE part")
         except BaseException as problem:
             # After a full disk SQLite has already given up the whole transaction.
-            if self._connection.in_transaction:
+            if self._connection.in_transaction and not one_statement:
                 self._connection.execute("ROLLBACK TO part")
                 self._connection.execute("RELEASE part")
             if isinstance(problem, sqlite3.Error):

@@ -21,8 +21,10 @@ _SHOWN = 40
 # A string that is cut off reaches to the end: without that, each of its quotes would be tried anew.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
-# Only these can be too large for 64 bits or for a double; most payloads hold none.
-_LARGE_NUMBER = re.compile(r"[0-9]{19}|[eE]\+?[0-9]{3}")
+# Only these can be too large for 64 bits or for a double; most payloads hold none. Sought where every digit
+# is a nought, which takes a tenth of the time that a regular expression takes.
+_NOUGHTS = bytes.maketrans(b"123456789E", b"000000000e")
+_LARGE_NUMBERS = (b"0" * 19, b"e000", b"e+000")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -40,7 +42,8 @@ def read_json(payload: bytes, *, max_bytes: int, max_depth: int) -> Any:
     """
     text = _decode(payload, max_bytes=max_bytes, expected="JSON")
     _check_depth(text, max_depth=max_depth)
-    decoder = _CAREFUL if _LARGE_NUMBER.search(text) else _PLAIN
+    noughts = payload.translate(_NOUGHTS)
+    decoder = _CAREFUL if any(large in noughts for large in _LARGE_NUMBERS) else _PLAIN
     try:
         value = decoder.decode(text)
     except json.JSONDecodeError as problem:

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -35,6 +36,7 @@ MAX_DEVICE_NAME = 64
 _WHOLE = "$"
 _GREATEST_INTEGER = 2**63 - 1
 _QUIET_S = 60.0
+_TOPICS = 256
 _MISSING = object()
 
 
@@ -65,7 +67,8 @@ class DeviceTwin:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._index = _Index(_Listener.of(node, entry) for node in nodes for entry in node.spec.listen)
+        index = _Index(_Listener.of(node, entry) for node in nodes for entry in node.spec.listen)
+        self._listeners = lru_cache(maxsize=_TOPICS)(index.find)  # the same devices speak again and again
         self._stale_s = {node.name: node.spec.stale for node in nodes}
         self._known: dict[str, dict[str, _Known]] = {node.name: {} for node in nodes}
         self._count = 0
@@ -81,7 +84,7 @@ class DeviceTwin:
         Raises:
             PayloadInvalid: A node listens, and none that does can read the payload.
         """
-        heard = self._index.find(message.topic)
+        heard = self._listeners(message.topic)
         if not heard:
             return ()
         document, heard = self._read(message.payload, heard)
@@ -202,8 +205,14 @@ class _Listener:
 
     def take(self, document: Any) -> dict[str, Any]:
         """Return field to value for the fields that are there; None for one without a usable value."""
-        found = ((name, _follow(document, path)) for name, path in self.paths)
-        return {name: value if _is_usable(value) else None for name, value in found if value is not _MISSING}
+        taken = {}
+        for name, path in self.paths:
+            value = document
+            for step in path:
+                value = value.get(step, _MISSING) if isinstance(value, dict) else _item(value, step)
+            if value is not _MISSING:
+                taken[name] = value if _is_usable(value) else None
+        return taken
 
 
 _Heard = tuple[_Listener, str]
@@ -259,26 +268,21 @@ def _names_device(name: str) -> bool:
     return 0 < len(name) <= MAX_DEVICE_NAME and name.isprintable() and not name.isspace()
 
 
-def _follow(document: Any, path: tuple[str, ...]) -> Any:
-    """Return what stands at a path, where a number also picks an item of a list, or `_MISSING`."""
-    for step in path:
-        if isinstance(document, dict):
-            document = document.get(step, _MISSING)
-        elif isinstance(document, list) and step.isdecimal() and int(step) < len(document):
-            document = document[int(step)]
-        else:
-            return _MISSING
-    return document
+def _item(value: Any, step: str) -> Any:
+    """Return the item of a list that a number picks, or `_MISSING`."""
+    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return _MISSING
 
 
 def _is_usable(value: Any) -> bool:
     match value:
-        case bool():
-            return True
-        case int():
-            return abs(value) <= _GREATEST_INTEGER
         case float():
             return math.isfinite(value)
         case str():
             return len(value) <= MAX_STRING
+        case bool():
+            return True
+        case int():
+            return abs(value) <= _GREATEST_INTEGER
     return False

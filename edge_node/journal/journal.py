@@ -118,6 +118,7 @@ class Journal:
             lambda cursor: inbox.add(
                 cursor, message, now=self._clock(), request_s=self._retention.request_s, ended=ended
             ),
+            one_statement=True,
             done=lambda fresh: on_durable() if fresh else on_duplicate(),
             failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
         )
@@ -133,7 +134,8 @@ class Journal:
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it.
 
-        It is on the disk on return.
+        It is on the disk on return, but for the end of a message that led to nothing: that is written
+        soon. Lost to a power cut, the message is handled once more, as the first one of the next run.
 
         Args:
             message: The message that ends; None for what came of the passing of time.
@@ -143,32 +145,51 @@ class Journal:
             dead: Why the message could not be handled; empty where it could.
 
         Raises:
-            JournalError: Nothing of it was written; also where the message has already ended.
+            JournalError: Nothing of it was written; also where the message has already ended. Of one that
+                led to nothing, the log tells.
         """
         leaving = tuple(outgoing)
         records = tuple((each, decision_record(each)) for each in decisions)
         ending = message if message is not None and message.durable else None
-        if not (ending or records or commands or leaving):
+        if not (records or commands or leaving or dead):
+            if ending:
+                self._end_soon(ending)
             return
 
         def write(cursor: Cursor) -> None:
             now = self._clock()
-            if ending and not inbox.end(cursor, ending.id, dead=dead, now=now):
-                raise self._ended_before(ending)
+            if ending:
+                self._end(cursor, ending, dead=dead, now=now)
             for decision, record in records:
                 _put_decision(cursor, decision, record=record, now=now)
             for command in commands:
                 outbox.put_command(cursor, command, now=now)
             for each in leaving:
                 outbox.add(cursor, each, now=now)
-            self._concluded += 1
-            if self._concluded % _PRUNE_EVERY == 0:
-                self._prune(cursor, before=now - self._retention.age_s)
+            if self._prunes_now():
+                self._prune(cursor, now=now)
 
         self._writer.write(write)
 
-    def _ended_before(self, message: Message) -> JournalError:
-        return JournalError(
+    def _end_soon(self, message: Message) -> None:
+        now = self._clock()
+        self._writer.submit(
+            lambda cursor: self._end(cursor, message, dead="", now=now),
+            one_statement=True,
+            done=lambda _: None,
+            failed=lambda error: _log.error("end_not_journaled", id=message.id, reason=str(error)),
+        )
+        if self._prunes_now():
+            self._writer.submit(
+                lambda cursor: self._prune(cursor, now=now),
+                done=lambda _: None,
+                failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
+            )
+
+    def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
+        if inbox.end(cursor, message.id, dead=dead, now=now):
+            return
+        raise JournalError(
             self._database.path,
             reason=f"message {message.id}: expected it to be open, came one that has ended or is unknown",
             hint="it was handled twice; what came of the second time was not written",
@@ -176,7 +197,9 @@ class Journal:
 
     def unfinished(self) -> tuple[Message, ...]:
         """Return the messages that were acknowledged but have no recorded end, in the order they came."""
-        return tuple(inbox.message_from(row) for row in self._database.execute(inbox.OPEN))
+        # Behind everything that waits to be written, so that what has ended is not among them.
+        rows = self._writer.write(lambda cursor: cursor.execute(inbox.OPEN).fetchall())
+        return tuple(inbox.message_from(row) for row in rows)
 
     def leave(self, message: Message) -> None:
         """End an acknowledged message as a duplicate: another edge answers it; does not wait for the disk."""
@@ -251,6 +274,7 @@ class Journal:
         now = self._clock()
         self._writer.submit(
             lambda cursor: outbox.end(cursor, row_id, state=state, now=now, reason=reason),
+            one_statement=True,
             done=lambda _: None,
             failed=lambda error: _log.error("outbox_not_written", row=row_id, state=state, reason=str(error)),
         )
@@ -312,12 +336,16 @@ class Journal:
         rows = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
-    def _prune(self, cursor: Cursor, *, before: float) -> None:
+    def _prunes_now(self) -> bool:
+        self._concluded += 1
+        return self._concluded % _PRUNE_EVERY == 0
+
+    def _prune(self, cursor: Cursor, *, now: float) -> None:
         """Forget a few of the rows that ended long ago, or that too many others follow."""
-        for table in KEPT_TABLES:
-            old = "ended_at < ?"
-            crowded = f"ended_at IS NOT NULL AND sequence <= (SELECT max(sequence) FROM {table}) - ?"  # noqa: S608 - names of this package
-            for condition, limit in ((old, before), (crowded, self._retention.rows)):
+        for table, ended in KEPT_TABLES.items():
+            old = f"{ended} AND ended_at < ?"
+            crowded = f"{ended} AND sequence <= (SELECT max(sequence) FROM {table}) - ?"  # noqa: S608 - names of this package
+            for condition, limit in ((old, now - self._retention.age_s), (crowded, self._retention.rows)):
                 cursor.execute(
                     f"DELETE FROM {table} WHERE sequence IN"  # noqa: S608 - names of this package
                     f" (SELECT sequence FROM {table} WHERE {condition} LIMIT {_PRUNE_STEP_ROWS})",

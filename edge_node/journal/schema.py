@@ -79,5 +79,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-KEPT_TABLES = ("inbox", "outbox", "commands", "decisions")
-"""Tables whose ended rows are pruned; each has `sequence` and `ended_at`, which is NULL while open."""
+KEPT_TABLES = {
+    "inbox": "state <> 'open'",
+    "outbox": "state NOT IN ('pending', 'sent')",
+    "commands": "ended_at IS NOT NULL",
+    "decisions": "ended_at IS NOT NULL",
+}
+"""Tables whose ended rows are pruned, and which those are, in the words of the index over `ended_at`: said
+otherwise, SQLite would read the whole table."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,13 @@ class _Job:
         write: Does it, within the transaction of its batch.
         done: Called with what `write` returned, on this thread, once it is on the disk.
         failed: Called with the error where it is not.
+        one_statement: Whether it changes rows in one statement at most, which stands or falls by itself.
     """
 
     write: Callable[[Cursor], Any]
     done: Callable[[Any], None]
     failed: Callable[[EdgeNodeError], None]
+    one_statement: bool
 
 
 class Writer:
@@ -55,10 +58,12 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self.failure: EdgeNodeError | None = None
         self._database = database
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(_QUEUED_JOBS)
-        self._closing = threading.Lock()
+        # Without a lock of its own: three threads would stand in each other's way once for each message.
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._room = threading.Event()
         self._closed = False
-        self._taken: list[_Job] = []
+        self._ended = False
+        self._taken: deque[_Job] = deque()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -73,24 +78,27 @@ class Writer:
         *,
         done: Callable[[Any], None],
         failed: Callable[[EdgeNodeError], None],
+        one_statement: bool = False,
     ) -> None:
         """Queue a job; exactly one of `done` and `failed` is called later, on the writer's thread.
+
+        Args:
+            write: Does it, within the transaction of its batch.
+            done: Called with what `write` returned.
+            failed: Called with the error where it is not on the disk.
+            one_statement: Whether it changes rows in one statement at most; undoing it alone costs nothing.
 
         Raises:
             JournalError: The journal is closed, or the disk is so slow that the queue stays full.
         """
-        job = _Job(write, done, failed)
-        with self._closing:
-            if self._closed or not self.alive:
-                raise JournalError(self._database.path, reason="is closed")
-            try:
-                self._jobs.put(job, timeout=_ROOM_S)
-            except queue.Full:
-                raise JournalError(
-                    self._database.path,
-                    reason=f"{_QUEUED_JOBS} writes wait for the disk",
-                    hint="the disk is too slow or failing",
-                ) from None
+        if self._jobs.qsize() >= _QUEUED_JOBS:
+            self._wait_for_room()
+        if self._closed:
+            raise self._is_closed()
+        self._jobs.put(_Job(write, done, failed, one_statement))
+        if self._ended:
+            # The thread ended in between and may have looked for the last time before this job was there.
+            self._abandon()
 
     def write(self, write: Callable[[Cursor], Any]) -> Any:
         """Return what `write` returns, once it is on the disk.
@@ -106,11 +114,20 @@ class Writer:
 
     def close(self) -> None:
         """Write what is queued and end the thread."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
+        self._closed = True
+        self._jobs.put(None)
         self._thread.join()
+
+    def _wait_for_room(self) -> None:
+        until_s = time.monotonic() + _ROOM_S
+        while not self._ended and self._jobs.qsize() >= _QUEUED_JOBS:
+            self._room.clear()
+            if not self._room.wait(until_s - time.monotonic()):
+                raise JournalError(
+                    self._database.path,
+                    reason=f"{_QUEUED_JOBS} writes wait for the disk",
+                    hint="the disk is too slow or failing",
+                )
 
     def _run(self) -> None:
         try:
@@ -120,8 +137,11 @@ class Writer:
         finally:
             # Reached at the end, and where a callback broke its promise not to raise: whoever waits
             # must not wait for ever, and `alive` tells the watchdog.
-            self._closed = True
+            self._closed = self._ended = True
+            for job in self._taken:
+                job.failed(self._is_closed())
             self._abandon()
+            self._room.set()
 
     def _batch(self) -> bool:
         """Bring one batch to the disk, tell its jobs, and return whether it was the last one."""
@@ -138,8 +158,9 @@ class Writer:
         else:
             self.failure = None
         for result, error in outcomes:
-            job = self._taken.pop(0)
+            job = self._taken.popleft()
             job.done(result) if error is None else job.failed(error)
+        self._room.set()
         return last
 
     def _gather(self, first: _Job, cursor: Cursor, outcomes: list[tuple[Any, EdgeNodeError | None]]) -> bool:
@@ -156,7 +177,7 @@ class Writer:
 
     def _attempt(self, job: _Job, cursor: Cursor) -> tuple[Any, EdgeNodeError | None]:
         try:
-            with self._database.part(cursor):
+            with self._database.part(cursor, one_statement=job.one_statement):
                 return job.write(cursor), None
         except EdgeNodeError as problem:
             if not self._database.in_transaction:
@@ -169,9 +190,13 @@ class Writer:
         self.failure = problem
 
     def _abandon(self) -> None:
-        while not self._jobs.empty():
-            job = self._jobs.get_nowait()
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
             if job is not None:
-                self._taken.append(job)
-        for job in self._taken:
-            job.failed(JournalError(self._database.path, reason="is closed"))
+                job.failed(self._is_closed())
+
+    def _is_closed(self) -> JournalError:
+        return JournalError(self._database.path, reason="is closed")

@@ -6,6 +6,7 @@ no broker and no concrete stage.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -58,6 +59,10 @@ class Dispatcher:
             threading.Thread(target=self._dispatch, name="dispatcher"),
             threading.Thread(target=self._infer, name="inference"),
         )
+        # Asked once: most messages lead to nothing, and a line that is not written still takes its time.
+        self._tells_all = log.bind().is_enabled_for(logging.DEBUG)
+        self._counting = threading.Lock()
+        self.handled = 0
         self.progress_at = time.monotonic()
 
     def start(self) -> None:
@@ -143,7 +148,9 @@ class Dispatcher:
             return False
         if result is None:
             return True
-        _record(message, result)
+        self._count_handled(message)
+        if result.decisions or self._tells_all:
+            _record(message, result)
         if result.decisions or result.moved:
             self._on_concluded()
         return False
@@ -161,11 +168,17 @@ class Dispatcher:
         log.warning("message_refused", topic=_topic(message), code=error.code, reason=str(error))
         if message is None:
             return
+        self._count_handled(message)
         try:
             self._pipeline.bury(message, error)
         except JournalError:
             log.exception("message_left_unfinished", id=message.id, topic=message.topic)
         self._on_concluded()
+
+    def _count_handled(self, message: Message | None) -> None:
+        if message is not None:
+            with self._counting:
+                self.handled += 1
 
 
 def _topic(message: Message | None) -> str:

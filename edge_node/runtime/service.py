@@ -5,6 +5,7 @@ Knows threads, the broker's callbacks and systemd; knows nothing of how anything
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -53,6 +54,7 @@ class Service:
         self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
         self._boot = new_id()
         self._stop = threading.Event()
+        self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
 
     def run(self) -> None:
@@ -85,6 +87,20 @@ class Service:
     def request_stop(self) -> None:
         """Let `run` end; may be called from any thread and from a signal handler."""
         self._stop.set()
+
+    def wait_ready(self) -> None:
+        """Return once everything runs."""
+        self._ready.wait()
+
+    @property
+    def handled(self) -> int:
+        """How many messages have reached their end since it got ready."""
+        return self._dispatcher.handled
+
+    @property
+    def dropped(self) -> int:
+        """How many readings were let go since then, because they came faster than they could be read."""
+        return self._backlog.dropped
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
@@ -147,6 +163,10 @@ class Service:
         self._dispatcher.start()
         self._publisher.start()
         self._bus.start()
+        # What was loaded stays. Left to the collector, it would be walked over again and again.
+        gc.collect()
+        gc.freeze()
+        self._ready.set()
         notify("READY=1\nSTATUS=running")
 
     def _subscribe(self) -> None:

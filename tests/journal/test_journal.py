@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_node.errors import JournalError
 from edge_node.journal.journal import Journal, Retention
+from edge_node.journal.schema import KEPT_TABLES, MIGRATIONS
 from edge_node.messages import (
     AnswerDraft,
     Command,
@@ -209,7 +211,7 @@ def test_a_failed_write_does_not_fail_those_beside_it(journal: Journal) -> None:
 
     def conclude(name: str) -> None:
         try:
-            journal.conclude(message(name))
+            journal.conclude(message(name), commands=[command(name)])
         except JournalError:
             outcomes.put(f"{name} failed")
         else:
@@ -225,6 +227,42 @@ def test_a_failed_write_does_not_fail_those_beside_it(journal: Journal) -> None:
         "absent failed",
         "m2 written",
     }
+
+
+def test_the_end_of_a_message_that_led_to_nothing_waits_for_no_disk(
+    open_journal: Callable[..., Journal],
+) -> None:
+    journal = open_journal()
+    receive(journal, *(message(f"m{number}") for number in range(50)))
+    for number in range(50):
+        journal.conclude(message(f"m{number}"))
+    assert journal.unfinished() == ()
+    assert open_journal().unfinished() == ()
+
+
+def test_what_has_ended_is_unfinished_to_nobody_even_before_it_is_on_the_disk(journal: Journal) -> None:
+    receive(journal, message("m1"), message("m2"))
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        go_on.wait(DEADLINE_S)
+
+    journal.receive(message("m3"), on_durable=hold, on_duplicate=hold)
+    assert held.wait(DEADLINE_S)
+    journal.conclude(message("m1"))  # the writer is busy, and this returns all the same
+    go_on.set()
+    assert [left.id for left in journal.unfinished()] == ["m2", "m3"]
+
+
+def test_the_second_end_of_a_message_that_led_to_nothing_is_told_to_the_log(journal: Journal) -> None:
+    receive(journal, message())
+    with capture_logs() as lines:
+        journal.conclude(message())
+        journal.conclude(message())
+        assert journal.unfinished() == ()
+    assert [line["event"] for line in lines] == ["end_not_journaled"]
+    assert "expected it to be open" in lines[0]["reason"]
 
 
 def test_a_message_cannot_end_twice_and_the_second_outcome_is_not_written(journal: Journal) -> None:
@@ -477,3 +515,15 @@ def test_a_full_disk_is_reported_nothing_is_acknowledged_and_writing_goes_on_lat
     assert receive(journal, message("m2")) == ["durable"]
     assert journal.failure is None
     assert [each.id for each in journal.unfinished()] == ["m2"]
+
+
+@pytest.mark.parametrize("table", KEPT_TABLES)
+def test_old_rows_are_found_by_an_index_and_not_by_reading_the_table(table: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    for statements in MIGRATIONS:
+        for statement in statements:
+            connection.execute(statement)
+    old = f"SELECT sequence FROM {table} WHERE {KEPT_TABLES[table]} AND ended_at < 1"  # noqa: S608 - names of the package
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {old}").fetchall()
+    connection.close()
+    assert all(step[3].startswith("SEARCH") for step in plan)

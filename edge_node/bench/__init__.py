@@ -1,0 +1,1 @@
+"""What this machine manages, measured from outside on running processes."""

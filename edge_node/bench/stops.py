@@ -1,0 +1,129 @@
+"""How long an operational stop takes while the model and every queue are busy, seen from outside.
+
+From the publication of a stop until the retained state says that it is latched, which the runtime says
+only after its outputs are shut. Knows topics and envelopes; knows no stage.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import queue
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from edge_node.bench.message import REQUESTS
+from edge_node.bus.client import Listeners, MqttBus
+from edge_node.errors import EdgeSilent
+from edge_node.messages import Outgoing
+from edge_node.topics import EdgeTopics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_node.bench.pressure import Pressure
+    from edge_node.bus.receipt import Receipt
+    from edge_node.config.models import BrokerConfig
+    from edge_node.messages import Message
+    from edge_node.protocols import Progress
+
+USER = "bench"
+"""Who stops and resets; the runtime file must allow the latter."""
+_ANSWER_S = 30.0
+_FIRST_REQUESTS = 20
+
+
+def has_stop() -> bool:
+    """Return whether this version has an operational stop."""
+    return importlib.util.find_spec("edge_node.stop") is not None
+
+
+class StopBench:
+    """One stop after the other, each reset before the next.
+
+    Args:
+        broker: The broker that the runtime is on.
+        edge: Identifier of the runtime.
+        stops: How many.
+        progress: Told how far it is.
+    """
+
+    def __init__(self, broker: BrokerConfig, *, edge: str, stops: int, progress: Progress) -> None:
+        root = EdgeTopics(edge).root
+        self._edge = edge
+        self._stop = f"{root}/stop/{USER}"
+        self._reset = f"{root}/op/{USER}/request/reset_stop"
+        self._ask = EdgeTopics(edge).ask(USER)
+        self._stops = stops
+        self._progress = progress
+        self._states: queue.Queue[tuple[float, str]] = queue.Queue()
+        self._bus = MqttBus(broker, client_id="edge-node-stop-bench", listeners=Listeners(message=self._hear))
+        self._bus.subscribe({f"{root}/stop/state": 1})
+        self._requests = cycle(REQUESTS["pump-guard"])
+
+    def run(self, pressure: Pressure) -> dict[str, Any]:
+        """Return `stop_p99_ms` and `stop_p50_ms` under this pressure.
+
+        Raises:
+            EdgeSilent: A stop or a reset was not answered.
+        """
+        self._bus.start()
+        self._bus.wait_subscribed(_ANSWER_S)
+        for _ in range(_FIRST_REQUESTS):
+            self._make_busy()
+        with _in_background(pressure):
+            spent_ms = [self._one(number) for number in range(self._stops)]
+        self._progress.finish()
+        self._bus.stop()
+        spent_ms.sort()
+        p99 = spent_ms[math.ceil(len(spent_ms) * 0.99) - 1]
+        return {"stop_p99_ms": round(p99, 2), "stop_p50_ms": round(statistics.median(spent_ms), 2)}
+
+    def _one(self, number: int) -> float:
+        if number == 0:
+            self._progress.start("stops", self._stops)
+        self._make_busy()
+        began_s = time.perf_counter()
+        self._bus.publish(Outgoing(self._stop, b"bench"))
+        spent_ms = (self._wait_for("stopped") - began_s) * 1000
+        self._bus.publish(Outgoing(self._reset, b"{}"))
+        self._wait_for("clear")
+        self._progress.advance(number + 1)
+        return spent_ms
+
+    def _make_busy(self) -> None:
+        said = next(self._requests).format(number=40)
+        self._bus.publish(Outgoing(self._ask, said.encode(), content_type="text/plain"))
+
+    def _wait_for(self, state: str) -> float:
+        """Return when the edge was heard to be in a state."""
+        while True:
+            try:
+                heard_s, said = self._states.get(timeout=_ANSWER_S)
+            except queue.Empty:
+                raise EdgeSilent(self._edge, timeout_s=_ANSWER_S) from None
+            if said == state:
+                return heard_s
+
+    def _hear(self, message: Message, receipt: Receipt) -> None:
+        self._states.put((time.perf_counter(), json.loads(message.payload)["data"]["state"]))
+        self._bus.acknowledge(receipt)
+
+
+@contextmanager
+def _in_background(pressure: Pressure) -> Iterator[None]:
+    """Keep the receiver busy within the block."""
+    done = threading.Event()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="pressure") as pool:
+        feeding = pool.submit(pressure.keep_up, seconds=math.inf, until=done)
+        try:
+            yield
+        finally:
+            done.set()
+    feeding.result()

@@ -1,0 +1,62 @@
+"""How a connection waits for its socket and reads from it, with few calls of the operating system.
+
+Each call hands the interpreter to another thread, from which it comes back only milliseconds later where that
+one is busy. Knows sockets; knows nothing of MQTT.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READ_BYTES = 64 * 1024
+
+
+class ReadAhead:
+    """Bytes that were read from a socket together and are taken piece by piece."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        """Whether bytes wait here, of which the socket knows nothing any more."""
+        return self._at < len(self._bytes)
+
+    def take(self, size: int, *, read: Callable[[int], bytes]) -> bytes:
+        """Return 1 to `size` bytes, read from the socket where none are left; none at its end."""
+        if not self:
+            self._bytes, self._at = read(max(size, _READ_BYTES)), 0
+        start = self._at
+        self._at = min(start + size, len(self._bytes))
+        return self._bytes[start : self._at]
+
+
+class Watch:
+    """What a thread sleeps on: its socket, and a file number that wakes it.
+
+    Args:
+        wake: Becomes readable when there is something else to do.
+    """
+
+    def __init__(self, wake: int) -> None:
+        self._poll = select.poll()
+        self._poll.register(wake, select.POLLIN)
+        self._wanted: tuple[int, int] | None = None
+
+    def wait(self, sock: Any, *, wants_write: bool, timeout_s: float) -> tuple[bool, bool]:
+        """Return whether a socket can be read, and whether it can be written and should."""
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True, wants_write
+        number = sock.fileno()
+        wanted = (number, select.POLLIN | (select.POLLOUT if wants_write else 0))
+        if wanted != self._wanted:
+            self._poll.register(*wanted)
+            self._wanted = wanted
+        happened = dict(self._poll.poll(timeout_s * 1000)).get(number, 0)
+        # An error or a hang-up is found by reading.
+        return bool(happened & ~select.POLLOUT), bool(happened & select.POLLOUT)
