@@ -74,6 +74,18 @@ def test_what_was_not_acknowledged_is_delivered_again(port: int, make_client: Ma
     assert second.epoch > first.epoch
 
 
+@pytest.mark.broker
+def test_a_delivery_that_the_broker_repeats_says_so(tmp_path: Path, make_client: MakeClient) -> None:
+    with mosquitto(tmp_path / "mosquitto") as broker:
+        listener = make_client(broker.port, name="a", filters={"t": 1}, acknowledge=False)
+        make_client(broker.port, name="b").publish(Outgoing("t", b"once"))
+        original, _ = listener.next()
+        listener.bus.reconnect()
+        again, _ = listener.next()
+    assert (original.redelivered, again.redelivered) == (False, True)
+    assert original.packet_id == again.packet_id > 0
+
+
 def test_a_receipt_of_an_earlier_connection_acknowledges_nothing(port: int, make_client: MakeClient) -> None:
     listener = make_client(port, name="a", filters={"t": 1}, acknowledge=False)
     speaker = make_client(port, name="b")
