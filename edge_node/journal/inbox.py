@@ -70,7 +70,7 @@ def _delivered_before(cursor: Cursor, message: Message) -> bool:
         " AND sequence > (SELECT max(sequence) FROM inbox) - ? ORDER BY sequence DESC LIMIT 1",
         (message.packet_id, _REDELIVERED_ROWS),
     )
-    return cursor.fetchone() == (message.topic, message.payload)
+    return bool(cursor.fetchone() == (message.topic, message.payload))
 
 
 def _seen(cursor: Cursor, message: Message, *, since: float) -> bool:

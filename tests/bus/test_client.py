@@ -13,6 +13,7 @@ from edge_node.bus.client import Listeners, MqttBus
 from edge_node.config.models import BrokerConfig
 from edge_node.errors import BrokerUnreachable, BusError, ConfigurationError
 from edge_node.messages import Outgoing
+from tests.battery.proxy import Proxy
 from tests.brokers import DEADLINE_S, Mosquitto, embedded, free_port, mosquitto, require_mosquitto
 
 if TYPE_CHECKING:
@@ -307,6 +308,26 @@ def test_a_broker_that_knows_only_3_1_1_is_spoken_to_in_it(make_client: MakeClie
         client.publish(Outgoing("t", b"old", correlation=b"c"))
         message, _ = client.next()
         assert (message.payload, message.correlation) == (b"old", b"")
+
+
+@pytest.mark.broker
+def test_a_broker_that_has_spoken_mqtt_5_is_not_taken_for_an_older_one_when_it_closes_without_a_word(
+    tmp_path: Path, make_client: MakeClient
+) -> None:
+    with mosquitto(tmp_path / "mosquitto") as broker:
+        proxy = Proxy(broker.port)
+        try:
+            listener = make_client(proxy.port, name="a", filters={"t": 1})
+            proxy.slams = 1
+            listener.bus.reconnect()
+            for _ in range(2):
+                assert listener.connected.get(timeout=DEADLINE_S) is not None
+            assert listener.bus.wait_subscribed(DEADLINE_S)
+            make_client(broker.port, name="b").publish(Outgoing("t", b"x", correlation=b"c"))
+            assert listener.next()[0].correlation == b"c"
+            listener.bus.stop()
+        finally:
+            proxy.close()
 
 
 def test_plain_tcp_beyond_this_machine_needs_to_be_allowed() -> None:
