@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from collections import Counter
@@ -55,7 +56,9 @@ class Presses:
         self.told: Counter[str] = Counter()
         self.replies: list[tuple[float, dict[str, Any]]] = []
         self._seen: set[str] = set()
+        self.stop_states: queue.Queue[dict[str, Any]] = queue.Queue()
         self._replies = f"edge/v1/{edge}/reply/ada"
+        self._stop_state = f"edge/v1/{edge}/stop/state"
         self._subscribed = threading.Event()
         self._client = Client(
             CallbackAPIVersion.VERSION2, client_id="presses", clean_session=False, reconnect_on_failure=True
@@ -84,12 +87,15 @@ class Presses:
         self._client.loop_stop()
 
     def _on_connect(self, client: Client, *_: Any) -> None:
-        topics = ("plant/+/stamp", "plant/+/trim", self._replies)
+        topics = ("plant/+/stamp", "plant/+/trim", self._replies, self._stop_state)
         client.subscribe([(topic, 1) for topic in topics])
 
     def _on_message(self, client: Client, _data: Any, came: MQTTMessage) -> None:
         now_s = time.monotonic()
         said = json.loads(came.payload)
+        if came.topic == self._stop_state:
+            self.stop_states.put(said["data"])
+            return
         if came.topic == self._replies:
             self.replies.append((now_s, said))
             return

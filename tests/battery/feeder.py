@@ -105,15 +105,16 @@ class Feeder:
             self._send_order(press, *(("stamp", "with") if number % 2 else ("trim", "to")))
             return
         said = {"seq": number, "kind": _KINDS[number // len(PRESSES) % len(_KINDS)], "pad": "x" * 140}
-        self._send(Outgoing(f"plant/{press}/telemetry", json.dumps(said).encode()))
+        self.send(Outgoing(f"plant/{press}/telemetry", json.dumps(said).encode()))
 
     def _send_order(self, press: str, name: str, to: str) -> None:
         said = {"text": f"{name} {press} {to} {self._number}", "correlation": str(self._number)}
         topic = f"edge/v1/{self._edge}/ask/ada"
         payload = json.dumps(said).encode()
-        self._send(Outgoing(topic, payload, correlation=str(self._number).encode()))
+        self.send(Outgoing(topic, payload, correlation=str(self._number).encode()))
 
-    def _send(self, outgoing: Outgoing) -> None:
+    def send(self, outgoing: Outgoing) -> None:
+        """Send a message once, as soon as there is a connection and room."""
         assert self._room.acquire(timeout=DEADLINE_S)
         with self._landed:
             self._flying += 1

@@ -65,7 +65,11 @@ def _write_embedder(folder: Path) -> None:
         [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])],
         "tiny",
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in inputs],
-        [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "length", DIMENSION])],
+        [
+            helper.make_tensor_value_info(
+                "last_hidden_state", TensorProto.FLOAT, ["batch", "length", DIMENSION]
+            )
+        ],
         [numpy_helper.from_array(table, "table")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)

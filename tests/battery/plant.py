@@ -100,9 +100,13 @@ class Plant:
         return ""
 
     def forget(self) -> None:
-        """Forget everything that was sent and seen so far."""
+        """Forget everything that was sent and seen so far, once the last acknowledgement went by."""
+        witness = self.proxy.witness
+        until_s = time.monotonic() + DRAIN_S
+        while not self.feeder.kept <= witness.acknowledged.keys() and time.monotonic() < until_s:
+            time.sleep(0.01)  # another thread's record: there is no event to wait for
         self.feeder.kept.clear()
-        self.proxy.witness.forget()
+        witness.forget()
         self.presses.forget()
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -119,7 +123,7 @@ class Plant:
         return " | ".join(lines[-8:])[-3000:]
 
 
-def write_configuration(folder: Path, *, port: int, keepalive: str = "2s", queue: int = 1000) -> None:
+def write_configuration(folder: Path, *, port: int, **more: Any) -> None:
     """Write the runtime file and the node of the battery."""
     node = folder / "nodes" / "press-guard"
     node.mkdir(parents=True, exist_ok=True)
@@ -128,13 +132,13 @@ def write_configuration(folder: Path, *, port: int, keepalive: str = "2s", queue
     content = {
         "edge_node": 1,
         "edge": EDGE,
-        "broker": {"host": "127.0.0.1", "port": port, "keepalive": keepalive},
+        "broker": {"host": "127.0.0.1", "port": port, "keepalive": "2s"},
         "nodes": [f"{folder}/nodes/*"],
         "state": str(folder / "state"),
         "model": {"name": LANGUAGE, "threads": 1},
         "embedding": {"name": EMBEDDING},
-        "limits": {"queue": queue},
         "log": {"format": "json", "level": "info"},
+        **more,
     }
     (folder / "edge-node.yaml").write_text(json.dumps(content))
 

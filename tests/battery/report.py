@@ -1,4 +1,4 @@
-"""The table of the battery: a row for each fault, printed, and written where `BATTERY_REPORT` names a file."""
+"""The table of the battery: a row for each fault; written, too, where `BATTERY_REPORT` names a file."""
 
 from __future__ import annotations
 

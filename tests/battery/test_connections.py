@@ -71,7 +71,7 @@ def test_a_cut_or_half_open_connection_loses_nothing_and_repeats_nothing(
         site.feeder.stop()
         site.drain()
         assert site.edge.stop() == 0
-        noted |= {"cut": spread_s(back_s[False]), "half-open": spread_s(back_s[True])}
+        noted.update({"cut": spread_s(back_s[False]), "half-open": spread_s(back_s[True])})
         noted["inputs"] = len(site.feeder.kept)
         assert_it_held(site)
 

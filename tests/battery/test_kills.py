@@ -38,7 +38,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(
         site.start(cold=True)
         site.drain()
         assert site.edge.stop() == 0
-        noted |= {"ready": spread_s(site.ready_s), "cold": spread_s(site.cold_s)}
+        noted.update({"ready": spread_s(site.ready_s), "cold": spread_s(site.cold_s)})
         noted["inputs"] = len(site.feeder.kept)
         assert_it_held(site)
         assert max(site.ready_s) < _READY_S
@@ -61,5 +61,5 @@ def test_a_kill_at_each_labelled_point_loses_nothing_and_repeats_nothing(
         site.start()
         site.drain()
         assert site.edge.stop() == 0
-        noted |= {"labels": len(LABELS), "inputs": len(site.feeder.kept)}
+        noted.update({"labels": len(LABELS), "inputs": len(site.feeder.kept)})
         assert_it_held(site)

@@ -49,8 +49,8 @@ def test_a_steady_load_is_ended_message_by_message_in_memory_that_does_not_grow(
             assert_it_held(site)
             site.forget()
         after_mb = site.edge.rss_mb()
-        noted |= {"per_s": round(fed / (time.monotonic() - began_s))}
-        noted |= {"rss_mb": [round(before_mb, 1), round(after_mb, 1)]}
+        noted.update({"per_s": round(fed / (time.monotonic() - began_s))})
+        noted.update({"rss_mb": [round(before_mb, 1), round(after_mb, 1)]})
         assert site.edge.stop() == 0
         assert after_mb < before_mb * _GROWTH
 
@@ -70,8 +70,8 @@ def test_ten_times_the_load_leaves_memory_bounded_and_orders_answered(
         sent, took_s = flood.stop()
         site.drain()
         dropped = site.log.read_text().count('"readings_dropped"')
-        noted |= {"bears_per_s": round(bears_per_s), "sent_per_s": round(sent / took_s)}
-        noted |= {"orders": len(answers_s), "answer": spread_s(answers_s), "told_dropped": dropped}
+        noted.update({"bears_per_s": round(bears_per_s), "sent_per_s": round(sent / took_s)})
+        noted.update({"orders": len(answers_s), "answer": spread_s(answers_s), "told_dropped": dropped})
         noted["rss_mb"] = [round(warm_mb, 1), round(max(seen_mb), 1)]
         assert _bears_per_s(site, mark=9) > 0
         assert site.edge.stop() == 0
