@@ -17,8 +17,9 @@ OPEN = (
     " FROM inbox WHERE state = 'open' ORDER BY sequence"
 )
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
-_REDELIVERED_ROWS = 256
-"""How far back an unacknowledged delivery can lie: more than a broker may have open at once."""
+_REDELIVERED_ROWS = 4096
+"""How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
+dies again and again each new start adds rows for those that are delivered again."""
 
 
 def add(cursor: Cursor, message: Message, *, now: float, request_s: float) -> bool:

@@ -94,7 +94,7 @@ class Plant:
         open_inputs = self.rows("SELECT count(*) FROM inbox WHERE state = 'open'")[0][0]
         leaving = self.rows("SELECT count(*) FROM outbox WHERE state IN ('pending', 'sent')")[0][0]
         known = {(topic, bytes(payload)) for topic, payload in self.rows("SELECT topic, payload FROM inbox")}
-        missing = len(self.feeder.kept - known) if not self.lossy else 0
+        missing = 0 if self.lossy else len(self.feeder.kept - known)
         if open_inputs or leaving or missing:
             return f"{open_inputs} inputs open, {leaving} pieces leaving, {missing} inputs missing"
         return ""

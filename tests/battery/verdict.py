@@ -40,7 +40,7 @@ def _one_end_each(plant: Plant) -> Iterator[str]:
     ends: defaultdict[tuple[str, bytes], Counter[str]] = defaultdict(Counter)
     for topic, payload, state in plant.rows("SELECT topic, payload, state FROM inbox"):
         ends[topic, bytes(payload)][state] += 1
-    ours = {key for key in plant.proxy.witness.acknowledged if not key[0].endswith("/report")}
+    ours = {key for key in plant.proxy.witness.acknowledged if "/stop/" not in key[0]}
     if not plant.lossy:
         ours |= plant.feeder.kept
     for name, wrong in (

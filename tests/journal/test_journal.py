@@ -191,6 +191,13 @@ def test_what_the_broker_delivers_again_ends_at_once_as_a_duplicate(
     assert [each.id for each in journal.unfinished()] == ["m1", "m2"]
 
 
+def test_what_the_broker_delivers_again_is_known_behind_a_thousand_others(journal: Journal) -> None:
+    first = message("m0", payload=b"1", packet_id=7)
+    others = [message(f"o{number}", payload=b"x", packet_id=100 + number) for number in range(1000)]
+    assert receive(journal, first, *others) == ["durable"] * 1001
+    assert receive(journal, replace(first, id="m1", redelivered=True)) == ["duplicate"]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"redelivered": False}, {"packet_id": 8}, {"payload": b"2"}, {"topic": "plant/p2/telemetry"}],
