@@ -31,6 +31,13 @@ test: lint models
 	$(BIN)/coverage run -m pytest tests
 	$(BIN)/coverage report --skip-covered --fail-under=85
 
+# Takes hours. One row: make battery ROWS="-k power_cut"; the table gathers in $(BATTERY_REPORT).json and .md.
+BATTERY_REPORT ?= battery
+ROWS ?=
+
+battery: setup
+	BATTERY=large BATTERY_REPORT=$(BATTERY_REPORT) $(BIN)/python -m pytest tests/battery -o timeout=0 $(ROWS)
+
 bench: models
 	$(BIN)/edge-node bench message --json
 

@@ -29,6 +29,8 @@ class Message:
         response_topic: MQTT 5 Response-Topic, or empty.
         correlation: MQTT 5 Correlation-Data, or empty.
         dropped_bytes: Size of a payload that was too large to keep; the payload is empty then.
+        packet_id: Identifier of its packet within the session with the broker; 0 where there is none.
+        redelivered: Whether the broker says that it delivered this before, and got no acknowledgement.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Message:
     response_topic: str = ""
     correlation: bytes = b""
     dropped_bytes: int = 0
+    packet_id: int = 0
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class MqttBus:
         self._backoff = backoff or Backoff(random.random)
         self._protocol = broker.protocol
         self._silent = False
+        self._spoke_five = False
         self._epoch = 0
         self._connection: Connection | None = None
         self._subscriptions = Subscriptions()
@@ -292,6 +293,7 @@ class MqttBus:
         if connection is None:
             return
         self._ever_connected = True
+        self._spoke_five = self._spoke_five or self._protocol == "5"
         self._opened_at_s = time.monotonic()
         wanted, obsolete = self._subscriptions.opened()
         connection.unsubscribe(obsolete)
@@ -313,7 +315,9 @@ class MqttBus:
 
     def _try_other_version(self, ending: Ending) -> bool:
         """Return whether to try at once with another version of the protocol."""
-        if self._protocol == "5" and (ending.unsupported or ending.silent):
+        # A broker that has spoken version 5 and now closes without a word is stopping or starting.
+        silent = ending.silent and not self._spoke_five
+        if self._protocol == "5" and (ending.unsupported or silent):
             self._protocol = "3.1.1"
             self._silent = ending.silent
             _log.info(

@@ -351,6 +351,8 @@ class Connection:
             response_topic=getattr(properties, "ResponseTopic", ""),
             correlation=bytes(getattr(properties, "CorrelationData", b"")),
             dropped_bytes=0 if fits else size,
+            packet_id=came.mid,
+            redelivered=came.dup,
         )
         self._events.received(message, receipt)
 

@@ -17,10 +17,16 @@ OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  #
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
 BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages received after a time below a length and a prefix of topics, in the order they came."""
+_REDELIVERED_ROWS = 4096
+"""How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
+dies again and again each new start adds rows for those that are delivered again."""
 
 
 def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended: bool = False) -> bool:
-    """Return True where a message is new, False where it is a request sent twice and has ended here.
+    """Return True where a message is new, False where it came before and has ended here.
+
+    It came before where it is a request sent twice, or where the broker delivers again what stands here,
+    because the acknowledgement was lost with the connection or the process.
 
     Args:
         cursor: Cursor of the transaction.
@@ -29,11 +35,13 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended
         request_s: Time within which the same request counts as sent twice.
         ended: Whether a new one has its end with this: it is kept, and nothing is to be done about it.
     """
-    fresh = not _seen(cursor, message, since=message.received_at - request_s)
+    fresh = not (
+        _delivered_before(cursor, message) or _seen(cursor, message, since=message.received_at - request_s)
+    )
     state = "done" if ended else "open"
     cursor.execute(
         "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"
-        " dropped_bytes, state, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " dropped_bytes, packet_id, state, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             message.id,
             message.topic,
@@ -44,11 +52,28 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended
             message.response_topic,
             message.correlation,
             message.dropped_bytes,
+            message.packet_id,
             state if fresh else "duplicate",
             None if fresh and not ended else now,
         ),
     )
     return fresh
+
+
+def _delivered_before(cursor: Cursor, message: Message) -> bool:
+    """Return whether the last row with the packet's identifier is this very delivery.
+
+    Source: MQTT 5.0, section 4.4: what was not acknowledged is sent again under its original packet
+    identifier.
+    """
+    if not message.redelivered:
+        return False
+    cursor.execute(
+        "SELECT topic, payload FROM inbox WHERE packet_id = ?"
+        " AND sequence > (SELECT max(sequence) FROM inbox) - ? ORDER BY sequence DESC LIMIT 1",
+        (message.packet_id, _REDELIVERED_ROWS),
+    )
+    return bool(cursor.fetchone() == (message.topic, message.payload))
 
 
 def _seen(cursor: Cursor, message: Message, *, since: float) -> bool:

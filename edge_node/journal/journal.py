@@ -104,8 +104,8 @@ class Journal:
         Args:
             message: The message; one that is not durable is not written, and `on_durable` is called here.
             on_durable: It is to be handled.
-            on_duplicate: A request with the same topic, correlation and payload came shortly before:
-                it has ended here and must not be handled again.
+            on_duplicate: A request with the same topic, correlation and payload came shortly before, or
+                the broker delivered again what stands here: it has ended and must not be handled again.
             ended: Whether it has its end with this, so that it is only kept; `kept` returns it.
 
         Raises:

@@ -77,6 +77,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX decisions_ended ON decisions (ended_at)",
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
+    ("ALTER TABLE inbox ADD COLUMN packet_id INTEGER NOT NULL DEFAULT 0",),
 )
 
 KEPT_TABLES = {

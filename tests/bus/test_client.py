@@ -13,6 +13,7 @@ from edge_node.bus.client import Listeners, MqttBus
 from edge_node.config.models import BrokerConfig
 from edge_node.errors import BrokerUnreachable, BusError, ConfigurationError
 from edge_node.messages import Outgoing
+from tests.battery.proxy import Proxy
 from tests.brokers import DEADLINE_S, Mosquitto, embedded, free_port, mosquitto, require_mosquitto
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ def test_what_was_not_acknowledged_is_delivered_again(port: int, make_client: Ma
     message, second = listener.next()
     assert message.payload == b"once"
     assert second.epoch > first.epoch
+
+
+@pytest.mark.broker
+def test_a_delivery_that_the_broker_repeats_says_so(tmp_path: Path, make_client: MakeClient) -> None:
+    with mosquitto(tmp_path / "mosquitto") as broker:
+        listener = make_client(broker.port, name="a", filters={"t": 1}, acknowledge=False)
+        make_client(broker.port, name="b").publish(Outgoing("t", b"once"))
+        original, _ = listener.next()
+        listener.bus.reconnect()
+        again, _ = listener.next()
+    assert (original.redelivered, again.redelivered) == (False, True)
+    assert original.packet_id == again.packet_id > 0
 
 
 def test_a_receipt_of_an_earlier_connection_acknowledges_nothing(port: int, make_client: MakeClient) -> None:
@@ -295,6 +308,26 @@ def test_a_broker_that_knows_only_3_1_1_is_spoken_to_in_it(make_client: MakeClie
         client.publish(Outgoing("t", b"old", correlation=b"c"))
         message, _ = client.next()
         assert (message.payload, message.correlation) == (b"old", b"")
+
+
+@pytest.mark.broker
+def test_a_broker_that_has_spoken_mqtt_5_is_not_taken_for_an_older_one_when_it_closes_without_a_word(
+    tmp_path: Path, make_client: MakeClient
+) -> None:
+    with mosquitto(tmp_path / "mosquitto") as broker:
+        proxy = Proxy(broker.port)
+        try:
+            listener = make_client(proxy.port, name="a", filters={"t": 1})
+            proxy.slams = 1
+            listener.bus.reconnect()
+            for _ in range(2):
+                assert listener.connected.get(timeout=DEADLINE_S) is not None
+            assert listener.bus.wait_subscribed(DEADLINE_S)
+            make_client(broker.port, name="b").publish(Outgoing("t", b"x", correlation=b"c"))
+            assert listener.next()[0].correlation == b"c"
+            listener.bus.stop()
+        finally:
+            proxy.close()
 
 
 def test_plain_tcp_beyond_this_machine_needs_to_be_allowed() -> None:

@@ -182,6 +182,41 @@ def test_another_request_is_no_duplicate(
     assert receive(journal, ask, replace(ask, id="m2", **change)) == ["durable", "durable"]
 
 
+def test_what_the_broker_delivers_again_ends_at_once_as_a_duplicate(
+    open_journal: Callable[..., Journal],
+) -> None:
+    first = message("m1", payload=b"1", packet_id=7)
+    again = replace(first, id="m3", redelivered=True)
+    journal = open_journal()
+    assert receive(journal, first, message("m2", payload=b"2", packet_id=8)) == ["durable", "durable"]
+    assert receive(open_journal(), again, replace(again, id="m4")) == ["duplicate", "duplicate"]
+    assert [each.id for each in journal.unfinished()] == ["m1", "m2"]
+
+
+def test_what_the_broker_delivers_again_is_known_behind_a_thousand_others(journal: Journal) -> None:
+    first = message("m0", payload=b"1", packet_id=7)
+    others = [message(f"o{number}", payload=b"x", packet_id=100 + number) for number in range(1000)]
+    assert receive(journal, first, *others) == ["durable"] * 1001
+    assert receive(journal, replace(first, id="m1", redelivered=True)) == ["duplicate"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"redelivered": False}, {"packet_id": 8}, {"payload": b"2"}, {"topic": "plant/p2/telemetry"}],
+)
+def test_another_delivery_is_no_duplicate(journal: Journal, other: dict[str, Any]) -> None:
+    first = message("m1", payload=b"1", packet_id=7)
+    second = replace(first, **{"id": "m2", "redelivered": True, **other})
+    assert receive(journal, first, second) == ["durable", "durable"]
+
+
+def test_a_packet_identifier_that_was_used_again_since_tells_deliveries_apart(journal: Journal) -> None:
+    first = message("m1", payload=b"1", packet_id=7)
+    second = replace(first, id="m2", payload=b"2")
+    again = replace(first, id="m3", redelivered=True)
+    assert receive(journal, first, second, again) == ["durable"] * 3
+
+
 def test_messages_without_correlation_are_never_duplicates(journal: Journal) -> None:
     assert receive(journal, message("m1"), message("m2")) == ["durable", "durable"]
 

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_node.messages import Outgoing
+from tests.battery.counts import OVERLOAD, STEADY
+from tests.battery.plant import plant
+from tests.battery.report import spread_s
+from tests.battery.verdict import assert_it_held
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.battery.edges import Nursery
+    from tests.battery.plant import Plant
+    from tests.battery.report import Report
+
+pytestmark = [pytest.mark.broker]
+_BURST = 900
+_ANSWER_S = 60.0
+_GROWTH = 1.1
+# A clean session of MQTT 3.1.1 without keep-alive, as `flood`, and the answer to it. Source: MQTT 3.1.1, 3.1.
+_CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05flood"
+_CONNECTED = b"\x20\x02\x00\x00"
+
+
+def test_a_steady_load_is_ended_message_by_message_in_memory_that_does_not_grow(
+    tmp_path: Path, nursery: Nursery, report: Report
+) -> None:
+    warm = max(500, STEADY.count // 10)
+    with report.row(STEADY) as noted, plant(tmp_path, nursery=nursery) as site:
+        site.start()
+        site.feeder.feed(warm)
+        site.drain()
+        before_mb, began_s = site.edge.rss_mb(), time.monotonic()
+        fed = 0
+        while fed < STEADY.count:
+            portion = min(10_000, STEADY.count - fed)
+            site.feeder.feed(portion)
+            fed += portion
+            site.drain()
+            # The journal forgets what ended long ago; it is judged before, and not looked for again.
+            assert_it_held(site)
+            site.forget()
+        after_mb = site.edge.rss_mb()
+        noted.update({"per_s": round(fed / (time.monotonic() - began_s))})
+        noted.update({"rss_mb": [round(before_mb, 1), round(after_mb, 1)]})
+        assert site.edge.stop() == 0
+        assert after_mb < before_mb * _GROWTH
+
+
+def test_ten_times_the_load_leaves_memory_bounded_and_orders_answered(
+    tmp_path: Path, nursery: Nursery, report: Report
+) -> None:
+    with report.row(OVERLOAD) as noted, plant(tmp_path, nursery=nursery) as site:
+        site.proxy.witness.blind = True
+        site.start()
+        site.feeder.feed(100)
+        site.drain()
+        bears_per_s = min(_bears_per_s(site, mark=number) for number in (1, 2, 3))
+        flood = _Flood(site.broker.port, per_s=10 * bears_per_s)
+        _, (warm_mb, *_) = _ask_meanwhile(site, for_s=3.0)
+        answers_s, seen_mb = _ask_meanwhile(site, for_s=OVERLOAD.count)
+        sent, took_s = flood.stop()
+        site.drain()
+        dropped = site.log.read_text().count('"readings_dropped"')
+        noted.update({"bears_per_s": round(bears_per_s), "sent_per_s": round(sent / took_s)})
+        noted.update({"orders": len(answers_s), "answer": spread_s(answers_s), "told_dropped": dropped})
+        noted["rss_mb"] = [round(warm_mb, 1), round(max(seen_mb), 1)]
+        assert _bears_per_s(site, mark=9) > 0
+        assert site.edge.stop() == 0
+        assert max(seen_mb) < warm_mb * _GROWTH
+        assert dropped <= 1 + OVERLOAD.count
+
+
+def _bears_per_s(site: Plant, *, mark: int) -> float:
+    """Return how many readings a second the edge takes up, up to an alarm at the end of a burst."""
+    number = 900_000_000 + mark
+    before, began_s = len(site.presses.deeds), time.monotonic()
+    for load in range(_BURST):
+        site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"load": %d, "mark": 0}' % load, qos=0))
+    site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": %d}' % number, qos=0))
+    until_s = began_s + _ANSWER_S
+    while time.monotonic() < until_s:
+        if any(deed.count == number for deed in site.presses.deeds[before:]):
+            return _BURST / (time.monotonic() - began_s)
+        time.sleep(0.005)  # another process's work: there is no event to wait for
+    pytest.fail(f"no alarm within {_ANSWER_S:g} s; {site.last_words()}")
+
+
+def _ask_meanwhile(site: Plant, *, for_s: float) -> tuple[list[float], list[float]]:
+    """Return how long each of some orders waited for its last word, and the memory in between."""
+    answers_s, seen_mb = [], []
+    until_s = time.monotonic() + for_s
+    while time.monotonic() < until_s:
+        began_s = time.monotonic()
+        number = str(site.feeder.order())
+        while not (at_s := _answered(site, number)):
+            assert time.monotonic() - began_s < _ANSWER_S, f"order {number}; {site.last_words()}"
+            time.sleep(0.01)  # another process's work: there is no event to wait for
+        answers_s.append(at_s - began_s)
+        seen_mb.append(site.edge.rss_mb())
+        site.edge.ended.wait(0.3)
+    return answers_s, seen_mb
+
+
+def _answered(site: Plant, number: str) -> float | None:
+    return next((at_s for at_s, said in reversed(site.presses.replies) if said["corr"] == number), None)
+
+
+class _Flood:
+    """Readings at quality of service 0, written to the socket as one block after the other."""
+
+    def __init__(self, port: int, *, per_s: float) -> None:
+        self._per_s = per_s
+        self._sent = 0
+        self._stopping = threading.Event()
+        self._began_s = time.monotonic()
+        self._socket = self._connected(port)
+        self._thread = threading.Thread(target=self._run, name="flood")
+        self._thread.start()
+
+    def stop(self) -> tuple[int, float]:
+        """End it; return how many readings left, and in how many seconds."""
+        self._stopping.set()
+        self._thread.join()
+        took_s = time.monotonic() - self._began_s
+        self._socket.close()
+        return self._sent, took_s
+
+    @staticmethod
+    def _connected(port: int) -> socket.socket:
+        raw = socket.create_connection(("127.0.0.1", port))
+        raw.sendall(_CONNECT)
+        assert raw.recv(4) == _CONNECTED
+        return raw
+
+    def _run(self) -> None:
+        block, held = _block(200)
+        while not self._stopping.is_set():
+            self._socket.sendall(block)
+            self._sent += held
+            ahead_s = self._sent / self._per_s - (time.monotonic() - self._began_s)
+            if ahead_s > 0:
+                self._stopping.wait(ahead_s)
+
+
+def _block(count: int) -> tuple[bytes, int]:
+    """Return so many PUBLISH packets of MQTT 3.1.1, and how many they are."""
+    packets = bytearray()
+    for number in range(count):
+        topic = f"plant/press-{number % 3 + 1}/fast".encode()
+        body = len(topic).to_bytes(2) + topic + json.dumps({"load": number, "mark": 0}).encode()
+        packets += bytes([0x30, len(body)]) + body
+    return bytes(packets), count
