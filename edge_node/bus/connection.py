@@ -33,6 +33,7 @@ from edge_node.bus.access import connect_problem, password, tls_context
 from edge_node.bus.mailbox import Mailbox
 from edge_node.bus.reading import ReadAhead, Watch
 from edge_node.bus.receipt import Receipt
+from edge_node.bus.subscriptions import portions
 from edge_node.bus.terms import Ending
 from edge_node.errors import BrokerRefused, BrokerUnreachable, BusError
 from edge_node.identifiers import new_id
@@ -41,7 +42,8 @@ from edge_node.messages import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.bus.terms import Delivery, Events, Terms
+    from edge_node.bus.subscriptions import portions
+from edge_node.bus.terms import Delivery, Events, Terms
     from edge_node.messages import Outgoing
 
 RECEIVE_MAXIMUM = 64
@@ -50,7 +52,6 @@ _UNANSWERED = 64
 _ANSWER_S = 5.0
 _TICK_S = 1.0
 _FAREWELL_S = 2.0
-_FILTERS_AT_ONCE = 50
 _PACKETS_AT_ONCE = 32
 _OVERHEAD_BYTES = 64
 _FAILURE = 0x80
@@ -130,12 +131,12 @@ class Connection:
 
     def subscribe(self, filters: Mapping[str, int]) -> None:
         """Ask for messages: topic filter to the highest quality of service."""
-        for names in _portions(tuple(filters)):
+        for names in portions(tuple(filters)):
             self._mailbox.put(partial(self._subscribe, {name: filters[name] for name in names}))
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Ask for no more messages of these filters."""
-        for names in _portions(filters):
+        for names in portions(filters):
             self._mailbox.put(partial(self._client.unsubscribe, list(names)))
 
     def close(self, *, send_will: bool = False) -> None:
@@ -397,7 +398,3 @@ def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
 def _words(code: ReasonCode, said: Properties | None) -> str:
     text = getattr(said, "ReasonString", "")
     return f"{code.getName()}: {text}" if text else str(code.getName())
-
-
-def _portions(filters: Sequence[str]) -> list[Sequence[str]]:
-    return [filters[at : at + _FILTERS_AT_ONCE] for at in range(0, len(filters), _FILTERS_AT_ONCE)]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+_FILTERS_AT_ONCE = 50
 _log = structlog.get_logger(__name__)
 
 
@@ -82,3 +83,8 @@ class Subscriptions:
             self.answered.set()
         else:
             self.answered.clear()
+
+
+def portions(filters: Sequence[str]) -> list[Sequence[str]]:
+    """Return `filters` in the portions that one SUBSCRIBE or UNSUBSCRIBE carries."""
+    return [filters[at : at + _FILTERS_AT_ONCE] for at in range(0, len(filters), _FILTERS_AT_ONCE)]
