@@ -42,8 +42,7 @@ from edge_node.messages import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.bus.subscriptions import portions
-from edge_node.bus.terms import Delivery, Events, Terms
+    from edge_node.bus.terms import Delivery, Events, Terms
     from edge_node.messages import Outgoing
 
 RECEIVE_MAXIMUM = 64
