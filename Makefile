@@ -40,6 +40,7 @@ battery: setup
 
 bench: models
 	$(BIN)/edge-node bench message --json
+	$(BIN)/edge-node bench bus --json
 
 schemas: setup
 	$(BIN)/edge-node check --write-schemas config
