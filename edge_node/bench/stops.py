@@ -1,7 +1,8 @@
 """How long an operational stop takes while the model and every queue are busy, seen from outside.
 
-From the publication of a stop until the retained state says that it is latched, which the runtime says
-only after its outputs are shut. Knows topics and envelopes; knows no stage.
+From the publication of a stop until its retained state is heard, which the runtime tells once its outputs
+are shut, the latch is on the disk and what had left before has arrived; and until its outputs were shut, by
+the time that the state tells. Knows topics and envelopes; knows no stage.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_node.bench.message import REQUESTS
 from edge_node.bus.client import Listeners, MqttBus
@@ -25,7 +27,7 @@ from edge_node.messages import Outgoing
 from edge_node.topics import EdgeTopics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from edge_node.bench.pressure import Pressure
     from edge_node.bus.receipt import Receipt
@@ -42,6 +44,14 @@ _FIRST_REQUESTS = 20
 def has_stop() -> bool:
     """Return whether this version has an operational stop."""
     return importlib.util.find_spec("edge_node.stop") is not None
+
+
+class _State(NamedTuple):
+    """When the edge told its state, what it is, and since when: seconds since the epoch."""
+
+    heard_s: float
+    state: str
+    at_s: float
 
 
 class StopBench:
@@ -62,13 +72,13 @@ class StopBench:
         self._ask = EdgeTopics(edge).ask(USER)
         self._stops = stops
         self._progress = progress
-        self._states: queue.Queue[tuple[float, str]] = queue.Queue()
+        self._states: queue.Queue[_State] = queue.Queue()
         self._bus = MqttBus(broker, client_id="edge-node-stop-bench", listeners=Listeners(message=self._hear))
         self._bus.subscribe({f"{root}/stop/state": 1})
         self._requests = cycle(REQUESTS["pump-guard"])
 
     def run(self, pressure: Pressure) -> dict[str, Any]:
-        """Return `stop_p99_ms` and `stop_p50_ms` under this pressure.
+        """Return `stop_p99_ms` and `stop_blocked_p99_ms`, and both medians, under this pressure.
 
         Raises:
             EdgeSilent: A stop or a reset was not answered.
@@ -81,38 +91,40 @@ class StopBench:
             spent_ms = [self._one(number) for number in range(self._stops)]
         self._progress.finish()
         self._bus.stop()
-        spent_ms.sort()
-        p99 = spent_ms[math.ceil(len(spent_ms) * 0.99) - 1]
-        return {"stop_p99_ms": round(p99, 2), "stop_p50_ms": round(statistics.median(spent_ms), 2)}
+        told_ms, blocked_ms = ([each[place] for each in spent_ms] for place in (0, 1))
+        return _spread("stop", told_ms) | _spread("stop_blocked", blocked_ms)
 
-    def _one(self, number: int) -> float:
+    def _one(self, number: int) -> tuple[float, float]:
+        """Return how long the edge took to tell that it is stopped, and to be so, in milliseconds."""
         if number == 0:
             self._progress.start("stops", self._stops)
         self._make_busy()
-        began_s = time.perf_counter()
+        began_s = time.time()
         self._bus.publish(Outgoing(self._stop, b"bench"))
-        spent_ms = (self._wait_for("stopped") - began_s) * 1000
+        stopped = self._wait_for("stopped")
         self._bus.publish(Outgoing(self._reset, b"{}"))
         self._wait_for("clear")
         self._progress.advance(number + 1)
-        return spent_ms
+        return (stopped.heard_s - began_s) * 1000, (stopped.at_s - began_s) * 1000
 
     def _make_busy(self) -> None:
         said = next(self._requests).format(number=40)
         self._bus.publish(Outgoing(self._ask, said.encode(), content_type="text/plain"))
 
-    def _wait_for(self, state: str) -> float:
-        """Return when the edge was heard to be in a state."""
+    def _wait_for(self, state: str) -> _State:
+        """Return what the edge told last when it was heard to be in a state."""
         while True:
             try:
-                heard_s, said = self._states.get(timeout=_ANSWER_S)
+                heard = self._states.get(timeout=_ANSWER_S)
             except queue.Empty:
                 raise EdgeSilent(self._edge, timeout_s=_ANSWER_S) from None
-            if said == state:
-                return heard_s
+            if heard.state == state:
+                return heard
 
     def _hear(self, message: Message, receipt: Receipt) -> None:
-        self._states.put((time.perf_counter(), json.loads(message.payload)["data"]["state"]))
+        data = json.loads(message.payload)["data"]
+        at_s = datetime.fromisoformat(data["at"]).timestamp() if data["at"] else 0.0
+        self._states.put(_State(time.time(), data["state"], at_s))
         self._bus.acknowledge(receipt)
 
 
@@ -127,3 +139,9 @@ def _in_background(pressure: Pressure) -> Iterator[None]:
         finally:
             done.set()
     feeding.result()
+
+
+def _spread(name: str, spent_ms: Sequence[float]) -> dict[str, float]:
+    """Return median and 99th percentile."""
+    p99 = sorted(spent_ms)[math.ceil(len(spent_ms) * 0.99) - 1]
+    return {f"{name}_p99_ms": round(p99, 1), f"{name}_p50_ms": round(statistics.median(spent_ms), 1)}
