@@ -11,19 +11,20 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from edge_node.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 Cursor = sqlite3.Cursor
 """What a transaction gives: `execute`, `executemany`, `fetchall`, `lastrowid`, `rowcount`."""
 
+_T = TypeVar("_T")
 _BUSY_TIMEOUT_S = 10.0
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -162,31 +163,37 @@ class Database:
                 cursor.close()
 
     @contextmanager
-    def part(self, cursor: Cursor, *, one_statement: bool = False) -> Iterator[None]:
+    def part(self, cursor: Cursor) -> Iterator[None]:
         """Make one part of a running transaction stand or fall alone; the others are not touched.
-
-        Args:
-            cursor: Cursor of the transaction.
-            one_statement: Whether the part changes rows in one statement at most: SQLite undoes that by
-                itself where it fails, and no savepoint is needed.
 
         Raises:
             DatabaseError: A statement failed; what the part wrote is undone.
         """
         try:
-            if not one_statement:
-                cursor.execute("SAVEPOINT part")
+            cursor.execute("SAVEPOINT part")
             yield
-            if not one_statement:
-                cursor.execute("RELEASE part")
+            cursor.execute("RELEASE part")
         except BaseException as problem:
             # After a full disk SQLite has already given up the whole transaction.
-            if self._connection.in_transaction and not one_statement:
+            if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO part")
                 self._connection.execute("RELEASE part")
             if isinstance(problem, sqlite3.Error):
                 raise _failure(self._error, self.path, problem) from problem
             raise
+
+    def statement(self, write: Callable[[Cursor], _T], cursor: Cursor) -> _T:
+        """Return what a part returns that changes rows in one statement at most, within a transaction.
+
+        Such a part stands or falls alone without a savepoint: SQLite undoes a statement that fails.
+
+        Raises:
+            DatabaseError: The statement failed; nothing of it was written.
+        """
+        try:
+            return write(cursor)
+        except sqlite3.Error as problem:
+            raise _failure(self._error, self.path, problem) from problem
 
     @property
     def in_transaction(self) -> bool:

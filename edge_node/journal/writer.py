@@ -177,7 +177,9 @@ class Writer:
 
     def _attempt(self, job: _Job, cursor: Cursor) -> tuple[Any, EdgeNodeError | None]:
         try:
-            with self._database.part(cursor, one_statement=job.one_statement):
+            if job.one_statement:
+                return self._database.statement(job.write, cursor), None
+            with self._database.part(cursor):
                 return job.write(cursor), None
         except EdgeNodeError as problem:
             if not self._database.in_transaction:
