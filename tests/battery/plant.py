@@ -99,11 +99,12 @@ class Plant:
             return f"{open_inputs} inputs open, {leaving} pieces leaving, {missing} inputs missing"
         return ""
 
-    def forget(self) -> None:
-        """Forget everything that was sent and seen so far, once the last acknowledgement went by."""
+    def forget(self, *, acknowledged: bool = True) -> None:
+        """Forget everything that was sent and seen so far, by default once all of it was acknowledged."""
         witness = self.proxy.witness
         until_s = time.monotonic() + DRAIN_S
-        while not self.feeder.kept <= witness.acknowledged.keys() and time.monotonic() < until_s:
+        while acknowledged and not self.feeder.kept <= witness.acknowledged.keys():
+            assert time.monotonic() < until_s, self.last_words()
             time.sleep(0.01)  # another thread's record: there is no event to wait for
         self.feeder.kept.clear()
         witness.forget()
