@@ -44,7 +44,8 @@ def late(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Late]
 def test_a_service_without_a_broker_says_so_keeps_trying_and_answers_once_there_is_one(late: Late) -> None:
     assert late.edge.first("broker_unreachable")["broker"] == f"127.0.0.1:{late.broker.port}"
     assert late.edge.wait_for_log(lambda line: line["event"] == "broker_connected")
-    with late.edge.client("ada") as client:
+    with late.edge.client("ada") as client, Observer(late.edge.broker) as observer:
+        assert observer.wait_for(late.edge.tells("ready"), timeout_s=20.0)
         assert "2,000 operating hours" in last_reply(client, QUESTION).text
 
 
