@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import edge_node
 from edge_node.errors import ModelCorrupt, ModelMissing
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def write_manifest(folder: Path, *, sources: Mapping[Path, str], decoder: Decode
     """
     manifest = Manifest(
         format=FORMAT,
-        builder=edge_node.__version__,
+        builder=__version__,
         sources={path.name: digest for path, digest in sources.items()},
         files={path.name: describe_file(path) for path in sorted(folder.iterdir())},
         decoder=decoder,
