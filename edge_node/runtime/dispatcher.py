@@ -149,9 +149,9 @@ class Dispatcher:
         if result is None:
             return True
         self._count_handled(message)
-        if result.decisions or self._tells_all:
+        if result.decisions or result.operated or self._tells_all:
             _record(message, result)
-        if result.decisions or result.moved:
+        if result.decisions or result.moved or result.operated:
             self._on_concluded()
         return False
 
@@ -189,6 +189,9 @@ def _record(message: Message | None, result: Result) -> None:
     """Write the one line that tells what became of a message."""
     if message is None and not result.decisions:
         return
+    if result.operated:
+        done = result.operated
+        log.info("operation", name=done.operation, user=done.user, came=done.text)
     tell = log.info if result.decisions else log.debug
     tell(
         "message",
