@@ -185,6 +185,10 @@ class EdgeTopics:
         """Return the topic for messages that could not be handled."""
         return f"{self.root}/dead/{reason}"
 
+    def alert(self, alert: str) -> str:
+        """Return the topic that tells when a trouble of the edge begins and ends."""
+        return f"{self.root}/alert/{alert}"
+
     @property
     def stops(self) -> str:
         """Filter of all operational stops; it matches `stop_state` too."""

@@ -47,7 +47,11 @@ class Retention:
 
 
 class Journal:
-    """The journal of one edge; every method may be called from any thread."""
+    """The journal of one edge; every method may be called from any thread.
+
+    Attributes:
+        crowded_out: Announcements that were given up because too many others came behind them unsent.
+    """
 
     def __init__(self, database: Database, *, clock: Callable[[], float], retention: Retention) -> None:
         self._database = database
@@ -55,6 +59,7 @@ class Journal:
         self._retention = retention
         self._writer = Writer(database)
         self._concluded = 0
+        self.crowded_out = 0
 
     @classmethod
     def open(
@@ -364,6 +369,7 @@ class Journal:
 
     def _prune(self, cursor: Cursor, *, now: float) -> None:
         prune(cursor, before=now - self._retention.age_s, rows=self._retention.rows)
+        self.crowded_out += outbox.crowd_out(cursor, rows=self._retention.rows, now=now)
 
     def close(self) -> None:
         """Write what is queued and close the file."""

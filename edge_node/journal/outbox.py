@@ -114,6 +114,20 @@ def take(cursor: Cursor, *, now: float, after: int, limit: int, commands: bool =
     )
 
 
+def crowd_out(cursor: Cursor, *, rows: int, now: float) -> int:
+    """Return how many announcements were given up, oldest first, where more than `rows` came behind them.
+
+    Commands are never among them: they expire.
+    """
+    cursor.execute(
+        "UPDATE outbox SET state = 'expired', reason = 'crowded out', ended_at = ?"
+        " WHERE state IN ('pending', 'sent') AND command_id = ''"
+        " AND sequence <= (SELECT max(sequence) FROM outbox) - ?",
+        (now, rows),
+    )
+    return cursor.rowcount
+
+
 def end(cursor: Cursor, row_id: int, *, state: str, now: float, reason: str = "") -> None:
     """Give a piece that was to leave its last state."""
     cursor.execute(

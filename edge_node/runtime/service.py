@@ -20,6 +20,7 @@ from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
+from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
@@ -28,6 +29,7 @@ from edge_node.runtime.publisher import Publisher
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
+from edge_node.runtime.troubles import Troubles
 from edge_node.runtime.wiring import assemble, load_models
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics, TopicPattern
@@ -45,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 _DRAIN_S = 10.0
 _STUCK_S = 120.0
-_HEARTBEAT_S = 5.0
+_HEARTBEAT_S = 1.0
 _TURN_S = 0.001
 _FILTERS_KEY = "filters"
 
@@ -171,9 +173,9 @@ class Service:
         )
 
     def _prepare_entry(self) -> None:
-        """Make what takes messages in and walks them down the path."""
+        """Make what takes messages in and walks them down the path, and what looks after it."""
         runtime, clock = self._configuration.runtime, time.time
-        self._backlog = Backlog(runtime.limits.queue)
+        self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -188,6 +190,15 @@ class Service:
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
+        )
+        self._troubles = Troubles(
+            alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
+            bus=self._bus,
+            stop_line=self._stop_line,
+            backlog=self._backlog,
+            dispatcher=self._dispatcher,
+            twin=self._assembly.twin,
+            journal=self._journal,
         )
 
     def _look_at_outbox(self) -> None:
@@ -257,6 +268,9 @@ class Service:
             ended=is_claim,
         )
 
+    def _from_person(self, message: Message) -> bool:
+        return self._topics.asking_user(message.topic) is not None
+
     def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
         log.info("connected", session_present=session_present)
         self._standing.begin()
@@ -309,6 +323,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")
             else:

@@ -575,6 +575,22 @@ def test_a_command_that_has_ended_stays_ended(journal: Journal) -> None:
     assert journal.open_commands() == ()
 
 
+def test_announcements_that_nobody_takes_are_given_up_oldest_first_but_never_commands(
+    open_journal: Callable[..., Journal],
+) -> None:
+    journal = open_journal(rows=10)
+    journal.conclude(None, commands=[command()], outgoing=[to_device()])
+    for number in range(70):
+        journal.conclude(None, outgoing=[Outgoing(f"said/{number}", b"{}")])
+
+    left = [parcel.outgoing.topic for parcel in journal.pending(limit=1000)]
+
+    assert left[0] == to_device().topic
+    assert left[-1] == "said/69"
+    assert journal.crowded_out == 71 - len(left)
+    assert journal.crowded_out > 0
+
+
 def test_a_command_tells_who_ordered_it_after_a_restart(open_journal: Callable[..., Journal]) -> None:
     ordered = command(origin=Origin.TEMPLATE, user="ada", trigger="")
     open_journal().conclude(None, commands=[ordered])
