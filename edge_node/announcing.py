@@ -6,7 +6,7 @@ Knows the wire layout and the values; knows no broker, no stage and no file.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Message
+    from edge_node.messages import Message, Operated
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
@@ -82,11 +82,30 @@ class Announcing:
             told.append(self.envelope(command.reply_to, "command", data, corr=command.correlation))
         return told
 
+    def response(self, operated: Operated) -> tuple[Outgoing, ...]:
+        """Return what a person who asked for an operation gets, and what follows for devices and others."""
+        command = operated.command
+        told: list[Outgoing] = []
+        if command and command.state is CommandState.SENT:
+            left_s = max(1, int(command.expires_at - self.clock()))
+            told.append(replace(order(command), expiry_s=left_s))
+        if command:
+            told += self.life(command)
+        data = {"operation": operated.operation, "text": operated.text, "final": True}
+        if command:
+            data = {**command_data(command), **data}
+        topic = self.topics.operation_response(operated.user, operated.operation)
+        return (*told, self.envelope(topic, "response", data, corr=operated.correlation))
+
     def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
         """Return the dead letter of a message, and the error to its sender where there is a way to one."""
         data = {"topic": message.topic, "error": error.as_dict(), "text": str(error), "final": True}
         told = [self.envelope(self.topics.dead(error.code), "error", data)]
         user = self.topics.asking_user(message.topic)
+        operating = self.topics.operating(message.topic)
+        if operating:
+            response = self.topics.operation_response(*operating)
+            told.append(self.envelope(response, "error", data, corr=_correlation(message)))
         if user:
             wanted = message.response_topic
             own = self.topics.may_reply_to(wanted, user=user)

@@ -74,13 +74,16 @@ class Client:
         self._heard: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self._refusal: BrokerRefused | None = None
+        self._stop_id = ""
+        self._stop_known = threading.Event()
         self._bus = MqttBus(
             broker.model_copy(update={"session": 0.0}),
             client_id=f"edge-node-ask-{new_id()}",
             listeners=Listeners(message=self._on_message, refused=self._on_refused),
             max_payload_bytes=_MAX_REPLY_BYTES,
         )
-        self._bus.subscribe({self._topics.reply(user): 1})
+        self._filters = {self._topics.reply(user): 1}
+        self._bus.subscribe(self._filters)
 
     def __enter__(self) -> Self:
         """Connect.
@@ -138,6 +141,61 @@ class Client:
             with self._lock:
                 del self._replies[correlation], self._heard[correlation]
 
+    def stop(self, reason: str = "", *, timeout_s: float = 10.0) -> Reply:
+        """Stop the edge: no command leaves it any more; return its state once it is latched.
+
+        Raises:
+            EdgeSilent: The edge did not say that it is stopped; the broker may still have the stop for it.
+        """
+        self._listen(self._topics.stop_state)
+        return self._exchange(self._topics.stop(self._user), {"reason": reason}, timeout_s=timeout_s)
+
+    def reset_stop(self, *, timeout_s: float = 10.0) -> Reply:
+        """Reset the stop that is latched now, and no later one; return what the edge says.
+
+        Raises:
+            EdgeSilent: The edge did not say whether it is stopped, or did not answer.
+        """
+        self._listen(self._topics.stop_state)
+        if not self._stop_known.wait(timeout_s):
+            raise EdgeSilent(self._topics.edge, timeout_s=timeout_s)
+        return self.operate("reset_stop", timeout_s=timeout_s, stop_id=self._stop_id)
+
+    def operate(self, operation: str, *, timeout_s: float = 10.0, **body: str) -> Reply:
+        """Ask the edge for an operation, such as `approve`, and return what it answers.
+
+        Args:
+            operation: Name of the operation.
+            timeout_s: Longest wait.
+            body: What the operation is about, such as `command_id`.
+
+        Raises:
+            EdgeSilent: No answer came in time.
+        """
+        self._listen(self._topics.operation_response(self._user, "+"))
+        return self._exchange(self._topics.operation(self._user, operation), body, timeout_s=timeout_s)
+
+    def _listen(self, topic: str) -> None:
+        """Subscribe to what only some callers need, so that a broker's list need not allow it to all."""
+        if topic not in self._filters:
+            self._filters[topic] = 1
+            self._bus.subscribe(self._filters)
+            self._bus.wait_subscribed(self._connect_timeout_s)
+
+    def _exchange(self, topic: str, body: Mapping[str, str], *, timeout_s: float) -> Reply:
+        """Return the first reply to a message with this body."""
+        correlation = new_id()
+        replies: queue.Queue[Reply] = queue.Queue()
+        with self._lock:
+            self._replies[correlation] = replies
+        payload = json.dumps({**body, "correlation": correlation}, ensure_ascii=False).encode()
+        try:
+            self._bus.publish(Outgoing(topic, payload, correlation=correlation.encode()))
+            return next(self._collected(replies, timeout_s=timeout_s))
+        finally:
+            with self._lock:
+                del self._replies[correlation]
+
     def _collected(self, replies: queue.Queue[Reply], *, timeout_s: float) -> Iterator[Reply]:
         while True:
             try:
@@ -159,6 +217,9 @@ class Client:
         if not isinstance(data, dict):
             log.warning("reply_unreadable", topic=message.topic, reason="it is no envelope")
             return
+        if message.topic == self._topics.stop_state:
+            self._stop_id = str(data.get("id", ""))
+            self._stop_known.set()
         with self._lock:
             correlation, reply_id = str(body.get("corr")), str(body.get("id"))
             replies = self._replies.get(correlation)

@@ -13,10 +13,14 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
     │   ├── MeasureInvalid        a file of documents or questions to measure by that cannot be used
     │   ├── TopicInvalid          a topic or a name that may not stand in one
+    │   ├── NotPermitted          who asks for an operation is not among those who may
+    │   ├── Denied                the gate does not let a command through that was approved
+    │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
     │   ├── BrokerUnreachable     no connection (retryable)
     │   ├── BrokerRefused         the broker answered no (exit status 78 where retrying cannot help)
+    │   ├── Withheld              a command that an operational stop kept from leaving
     │   └── EdgeSilent            an edge did not answer in time (retryable)
     ├── DatabaseError             a database file cannot be opened, read or written
     │   └── JournalError          the same of the journal
@@ -31,6 +35,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── ModelUnsupported      an architecture or a type this build cannot run
     │   ├── ContextExceeded       the prompt does not fit
     │   └── GrammarInvalid        a grammar that does not compile or cannot be satisfied
+    ├── LatchError                the operational stop cannot be read from the disk or written to it
     ├── Unavailable               something optional is not installed
     ├── SiteNotReady              the demo's runtime did not get ready
     ├── Busy                      too much waits for the model (retryable)
@@ -211,6 +216,47 @@ class TransitionInvalid(InputError):
         super().__init__(f"command {command_id[:80]}: expected {expected}, came {came}", field="command")
 
 
+class NotPermitted(InputError):
+    """Who asks for an operation is not among those who may."""
+
+    code = "not_permitted"
+
+    def __init__(self, user: str, *, operation: str, key: str) -> None:
+        super().__init__(
+            f"{operation}: expected a user who may, came {user[:80]!r}",
+            hint=f"the runtime file names them under {key}",
+            field=key,
+        )
+
+
+class Denied(InputError):
+    """A command that a person approved and the gate does not let through as things are now."""
+
+    code = "denied"
+    retryable = True
+
+    def __init__(self, command_id: str, *, rule: str, reason: str) -> None:
+        super().__init__(
+            f"command {command_id}: expected every rule to hold now as when it was proposed, "
+            f"came {rule}: {reason}",
+            hint="it still waits; approve it again once the rule holds, before it expires",
+            field=rule,
+        )
+
+
+class ResetRefused(InputError):
+    """A reset of the operational stop that does not fit what is latched."""
+
+    code = "reset_refused"
+
+    def __init__(self, *, expected: str, came: str) -> None:
+        super().__init__(
+            f"reset_stop: expected {expected}, came {came}",
+            hint="read the retained state, then reset the stop that it names",
+            field="stop_id",
+        )
+
+
 class BusError(EdgeNodeError):
     """The bus cannot be used."""
 
@@ -243,6 +289,16 @@ class BrokerRefused(BusError):
             hint="check broker.username, broker.password_file and the broker's access list",
             field="broker",
         )
+
+
+class Withheld(BusError):
+    """A command that did not leave, because of an operational stop."""
+
+    code = "withheld"
+    retryable = True
+
+    def __init__(self, command_id: str) -> None:
+        super().__init__(f"command {command_id}: withheld by an operational stop", field="stop")
 
 
 class EdgeSilent(BusError):
@@ -382,6 +438,16 @@ class GrammarInvalid(ModelError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"grammar: {reason}", field="grammar")
+
+
+class LatchError(EdgeNodeError):
+    """The operational stop cannot be read from the disk, or written to it."""
+
+    code = "stop_latch"
+
+    def __init__(self, path: Path, *, reason: str) -> None:
+        super().__init__(f"stop latch {path}: {reason}", hint="the disk may be full or failing", field="stop")
+        self.path = path
 
 
 class Unavailable(EdgeNodeError):

@@ -363,6 +363,9 @@ class Command:
         reply_to: Topic of the person who ordered it, or empty.
         correlation: Correlation of that person's request.
         detail: What was seen in the last step of its life, in a sentence.
+        origin: Tier that proposed it.
+        user: Who ordered it; empty where a trigger led to it.
+        trigger: The trigger that led to it; empty where a person ordered it.
     """
 
     id: str
@@ -380,6 +383,9 @@ class Command:
     reply_to: str = ""
     correlation: str = ""
     detail: str = ""
+    origin: Origin = Origin.MODEL
+    user: str = ""
+    trigger: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +411,25 @@ class Decision:
     states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What came of an operation that a person asked for.
+
+    Attributes:
+        operation: What was asked for.
+        user: Who asked.
+        correlation: Correlation of that person's request.
+        text: What came of it, in a sentence.
+        command: The command whose state it changed, or None.
+    """
+
+    operation: str
+    user: str
+    correlation: str
+    text: str
+    command: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from edge_node.errors import PayloadInvalid
+from edge_node.errors import EnvelopeInvalid, PayloadInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_CORRELATION = 256
+"""Characters of a correlation, and bytes of MQTT 5 Correlation-Data."""
 _INTEGER_LIMIT = 2**63
 _SHOWN = 40
 
@@ -93,6 +95,25 @@ def _decode(payload: bytes, *, max_bytes: int, expected: str) -> str:
         raise PayloadInvalid(
             expected="UTF-8", came=f"byte 0x{payload[problem.start]:02x} at position {problem.start}"
         ) from problem
+
+
+def read_correlation(data: bytes, *, own: str) -> str:
+    """Return the correlation of a request: MQTT 5 Correlation-Data where there is some, else its `own`.
+
+    Bytes that are no UTF-8 become surrogates, so that they go back as they came.
+
+    Raises:
+        EnvelopeInvalid: It is too long, or holds control characters.
+    """
+    if max(len(data), len(own)) > MAX_CORRELATION:
+        raise EnvelopeInvalid(
+            "correlation", expected=f"at most {MAX_CORRELATION}", came=str(max(len(data), len(own)))
+        )
+    if not data:
+        if not own.isprintable():
+            raise EnvelopeInvalid("correlation", expected="printable text", came="control characters")
+        return own
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _check_depth(text: str, *, max_depth: int) -> None:

@@ -17,13 +17,14 @@ from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from edge_node.messages import Command, Draft, Message, Passage, Request
+    from edge_node.messages import Command, Draft, Message, Operated, Passage, Request
     from edge_node.protocols import (
         Announcing,
         Drafting,
         Gate,
         Journal,
         Lifecycle,
+        Operations,
         Retrieval,
         Triggers,
         Twin,
@@ -37,6 +38,7 @@ class Stages:
 
     twin: Twin
     lifecycle: Lifecycle
+    operations: Operations
     triggers: Triggers
     understanding: Understanding
     retrieval: Retrieval
@@ -76,11 +78,13 @@ class Result:
         decisions: One for each request, in order.
         moved: Commands whose state changed by what was observed, or by the passing of time.
         stages_ms: Milliseconds of each stage over the whole message.
+        operated: What came of an operation, or None where none was asked for.
     """
 
     decisions: tuple[Decision, ...]
     moved: tuple[Command, ...]
     stages_ms: Mapping[str, float]
+    operated: Operated | None = None
 
 
 class Pipeline:
@@ -109,6 +113,8 @@ class Pipeline:
         seen = do.twin.observe(message) if message else ()
         trace.lap("twin")
         moved = do.lifecycle.observe(seen) if message else do.lifecycle.due(now)
+        with self._one_at_a_time:
+            operated = do.operations.carry_out(message) if message else None
         requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
         trace.lap("trigger")
         for request in requests:
@@ -138,11 +144,14 @@ class Pipeline:
             decisions.append(
                 Decision(request, draft, verdict, command, passages, states, stages_ms, record),
             )
-        issued = [decision.command for decision in decisions if decision.command]
+        changed = [*moved, *(decision.command for decision in decisions if decision.command)]
         outgoing = do.announcing.outgoing(decisions, moved)
-        do.journal.conclude(message, decisions=decisions, commands=[*moved, *issued], outgoing=outgoing)
+        if operated:
+            changed += [operated.command] if operated.command else []
+            outgoing += do.announcing.response(operated)
+        do.journal.conclude(message, decisions=decisions, commands=changed, outgoing=outgoing)
         trace.lap("journal")
-        yield Result(tuple(decisions), moved, trace.stages_ms)
+        yield Result(tuple(decisions), moved, trace.stages_ms, operated)
 
     def bury(self, message: Message, error: EdgeNodeError) -> None:
         """Write the end of a message that cannot be handled, and tell its sender why."""

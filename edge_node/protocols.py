@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Message,
         Observation,
         Open,
+        Operated,
         Outgoing,
         Passage,
         Request,
@@ -117,6 +118,36 @@ class Gate(Protocol):
     def judge(self, draft: CommandDraft, request: Request) -> Verdict:
         """Return the verdict on a command draft; never raises for a bad draft, denies it."""
 
+    def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
+        """Return the verdict on a draft that a person approves: all rules but approval."""
+
+
+class OperationalStop(Protocol):
+    """What is latched by an operational stop, for who may release it."""
+
+    @property
+    def status(self) -> str:
+        """What is latched, in a sentence."""
+
+    def reset(self, *, user: str, stop_id: str, asked_at: float, decided: Iterable[str]) -> None:
+        """Let new commands leave again; those that were decided before never leave.
+
+        Raises:
+            ResetRefused: Another stop came after the one that is meant.
+            LatchError: The disk refused; the stop holds.
+        """
+
+
+class Operations(Protocol):
+    """What people ask of the edge itself."""
+
+    def carry_out(self, message: Message) -> Operated | None:
+        """Return what came of a message that asks for an operation, or None for any other message.
+
+        Raises:
+            InputError: It cannot be carried out; who asked is told why.
+        """
+
 
 class Lifecycle(Protocol):
     """The life of commands after the gate."""
@@ -127,6 +158,22 @@ class Lifecycle(Protocol):
     def observe(self, observations: Sequence[Observation]) -> tuple[Command, ...]:
         """Return the commands whose state changed by what devices reported."""
 
+    def awaiting(self, command_id: str) -> Command:
+        """Return a command that awaits approval.
+
+        Raises:
+            TransitionInvalid: It does not await approval, or not any more.
+        """
+
+    def approve(self, command_id: str, *, user: str) -> Command:
+        """Return the command that awaited approval, now sent; raises as `awaiting` does."""
+
+    def cancel(self, command_id: str, *, user: str) -> Command:
+        """Return the command that awaited approval, now cancelled; raises as `awaiting` does."""
+
+    def open_ids(self) -> tuple[str, ...]:
+        """Return the identifiers of all commands that may still change."""
+
     def due(self, now: float) -> tuple[Command, ...]:
         """Return the commands whose state changed by the passing of time, up to `now`."""
 
@@ -136,6 +183,9 @@ class Announcing(Protocol):
 
     def outgoing(self, decisions: Sequence[Decision], moved: Sequence[Command]) -> tuple[Outgoing, ...]:
         """Return the messages to devices and people that follow from decisions and state changes."""
+
+    def response(self, operated: Operated) -> tuple[Outgoing, ...]:
+        """Return what a person who asked for an operation gets, and what follows for devices and others."""
 
     def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
         """Return the dead letter of a message, and the error to its sender where there is a way to one."""

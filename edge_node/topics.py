@@ -185,6 +185,46 @@ class EdgeTopics:
         """Return the topic for messages that could not be handled."""
         return f"{self.root}/dead/{reason}"
 
+    def alert(self, alert: str) -> str:
+        """Return the topic that tells when a trouble of the edge begins and ends."""
+        return f"{self.root}/alert/{alert}"
+
+    @property
+    def stops(self) -> str:
+        """Filter of all operational stops; it matches `stop_state` too."""
+        return f"{self.root}/stop/+"
+
+    @property
+    def stop_state(self) -> str:
+        """Retained: whether a stop is latched. No user can have its name."""
+        return f"{self.root}/stop/state"
+
+    def stop(self, user: str) -> str:
+        """Return the topic on which `user` stops the edge."""
+        return f"{self.root}/stop/{user}"
+
+    @property
+    def operations(self) -> str:
+        """Filter of all operations that people ask for."""
+        return f"{self.root}/op/+/request/+"
+
+    def operation(self, user: str, operation: str) -> str:
+        """Return the topic on which `user` asks for an operation."""
+        return f"{self.root}/op/{user}/request/{operation}"
+
+    def operation_response(self, user: str, operation: str) -> str:
+        """Return the topic on which `user` is answered; `+` as the operation makes it a filter."""
+        return f"{self.root}/op/{user}/response/{operation}"
+
+    def operating(self, topic: str) -> tuple[str, str] | None:
+        """Return who asks for which operation, or None for any other topic."""
+        prefix = f"{self.root}/op/"
+        levels = topic.removeprefix(prefix).split("/") if topic.startswith(prefix) else []
+        match levels:
+            case [user, "request", operation] if user and operation:
+                return user, operation
+        return None
+
     def may_reply_to(self, topic: str, *, user: str) -> bool:
         """Return whether an MQTT 5 Response-Topic lies in the caller's own reply space."""
         return topic == self.reply(user) or topic.startswith(self.reply(user) + "/")

@@ -20,11 +20,12 @@ from edge_node.bus.backoff import Backoff
 from edge_node.bus.connection import Connection
 from edge_node.bus.outage import Outage
 from edge_node.bus.subscriptions import Subscriptions
-from edge_node.bus.terms import Delivery, Ending, Events, Terms
+from edge_node.bus.terms import Delivery, Ending, Events, Terms, always_open
 from edge_node.errors import BrokerRefused, BrokerUnreachable, EdgeNodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from edge_node.bus.receipt import Receipt
     from edge_node.config.models import BrokerConfig
@@ -79,6 +80,7 @@ class MqttBus:
         max_payload_bytes: int = 256 * 1024,
         clock: Callable[[], float] = time.time,
         backoff: Backoff | None = None,
+        leaving: Callable[[str], AbstractContextManager[bool]] = always_open,
     ) -> None:
         """Check what can be checked without a broker; `start` connects.
 
@@ -90,6 +92,7 @@ class MqttBus:
             max_payload_bytes: A larger payload is dropped on arrival and only its size is told.
             clock: Wall clock, seconds since the epoch.
             backoff: How long to wait between attempts.
+            leaving: Gives whether a command may leave, by its identifier, and holds that while it does.
 
         Raises:
             ConfigurationError: TLS is missing where it is needed, or a file cannot be used.
@@ -103,6 +106,7 @@ class MqttBus:
             will=will,
             max_payload_bytes=max_payload_bytes,
             clock=clock,
+            leaving=leaving,
         )
         self._listeners = listeners
         self._backoff = backoff or Backoff(random.random)
@@ -130,6 +134,11 @@ class MqttBus:
     def alive(self) -> bool:
         """Whether the network thread runs; `connected` says nothing of that."""
         return self._thread.is_alive()
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is a connection on which the broker granted every subscription."""
+        return self.connected and self._subscriptions.answered.is_set() and not self._subscriptions.refused
 
     @property
     def idle_s(self) -> float:
@@ -189,8 +198,8 @@ class MqttBus:
             outgoing: The message.
             on_acknowledged: Called on the network thread once the broker has it; at quality of service 0,
                 once it was handed over.
-            on_failed: Called there with BrokerRefused, BrokerUnreachable or, for a message that MQTT does
-                not allow, BusError.
+            on_failed: Called there with BrokerRefused, BrokerUnreachable, Withheld or, for a message that
+                MQTT does not allow, BusError.
 
         Raises:
             BrokerUnreachable: There is no connection; the message has not left and is not kept.

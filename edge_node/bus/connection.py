@@ -35,7 +35,7 @@ from edge_node.bus.reading import ReadAhead, Watch
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.subscriptions import portions
 from edge_node.bus.terms import Ending
-from edge_node.errors import BrokerRefused, BrokerUnreachable, BusError
+from edge_node.errors import BrokerRefused, BrokerUnreachable, BusError, Withheld
 from edge_node.identifiers import new_id
 from edge_node.messages import Message
 
@@ -230,18 +230,17 @@ class Connection:
             reason = f"{size} bytes are more than the {self._largest_bytes} it takes"
             delivery.failed(BrokerRefused(self._terms.address, reason=reason))
             return
+        properties = self._publish_properties(outgoing, packet=PacketTypes.PUBLISH)
+        words = (outgoing.topic, outgoing.payload, outgoing.qos, outgoing.retain, properties)
         try:
-            info = self._client.publish(
-                outgoing.topic,
-                outgoing.payload,
-                outgoing.qos,
-                outgoing.retain,
-                self._publish_properties(outgoing, packet=PacketTypes.PUBLISH),
-            )
+            with self._terms.leaving(outgoing.command_id) as may_leave:
+                info = self._client.publish(*words) if may_leave else None
         except ValueError as problem:
             delivery.failed(BusError(f"{outgoing.topic}: cannot be published ({problem})"))
             return
-        if info.rc != MQTT_ERR_SUCCESS:
+        if info is None:
+            delivery.failed(Withheld(outgoing.command_id))
+        elif info.rc != MQTT_ERR_SUCCESS:
             delivery.failed(BrokerUnreachable(self._terms.address, reason=error_string(info.rc)))
         elif outgoing.qos == 0:
             delivery.acknowledged()

@@ -5,6 +5,7 @@ Knows no MQTT library and no thread.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from edge_node.config.models import BrokerConfig
     from edge_node.errors import BusError
     from edge_node.messages import Message, Outgoing
+
+
+def always_open(_command_id: str) -> AbstractContextManager[bool]:
+    """Give True: where nothing can stop a command."""
+    return nullcontext(enter_result=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +67,7 @@ class Terms:
         max_payload_bytes: A larger payload is dropped on arrival and only its size is told.
         epoch: Number of the connection.
         clock: Wall clock, seconds since the epoch.
+        leaving: Gives whether a command may leave, by its identifier, and holds that while it does.
     """
 
     broker: BrokerConfig
@@ -70,6 +77,7 @@ class Terms:
     max_payload_bytes: int
     epoch: int
     clock: Callable[[], float]
+    leaving: Callable[[str], AbstractContextManager[bool]] = always_open
 
     @property
     def address(self) -> str:

@@ -22,7 +22,9 @@ from edge_node.config.runtime_file import (
     LanguageModelConfig,
     LimitsConfig,
     LogConfig,
+    OperatorsConfig,
     RuntimeConfig,
+    StopConfig,
     TlsConfig,
 )
 from edge_node.config.scalars import Identifier, Name
@@ -42,8 +44,10 @@ __all__ = [
     "LogConfig",
     "Name",
     "NodeConfig",
+    "OperatorsConfig",
     "PublishConfig",
     "RuntimeConfig",
+    "StopConfig",
     "TlsConfig",
     "TriggerConfig",
 ]

@@ -87,6 +87,22 @@ class KnowledgeConfig(Section):
     passages: int = Field(default=4, ge=1, le=20, description="Passages shown to the model.")
 
 
+class StopConfig(Section):
+    """The operational stop; everybody may stop whom the broker lets publish there."""
+
+    reset: list[Name] = Field(
+        default_factory=list, description="Users who may reset a stop over the bus; nobody where empty."
+    )
+
+
+class OperatorsConfig(Section):
+    """Who may do what beyond asking."""
+
+    approve: list[Name] = Field(
+        default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
+    )
+
+
 class LogConfig(Section):
     """What is logged."""
 
@@ -119,4 +135,6 @@ class RuntimeConfig(Section):
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     knowledge: KnowledgeConfig = Field(default_factory=KnowledgeConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    stop: StopConfig = Field(default_factory=StopConfig)
+    operators: OperatorsConfig = Field(default_factory=OperatorsConfig)
     log: LogConfig = Field(default_factory=LogConfig)

@@ -7,6 +7,7 @@ that the same draft in the same state gets the same verdict. Everything that no 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_node.gate.arguments import complaint
@@ -28,7 +29,7 @@ class PolicyGate:
     """The rules of all nodes' commands.
 
     In order: `command`, `caller`, `arguments`, `device`, `require[i]`, `limit.every`, `limit.step`,
-    `approve`. The first one that does not pass decides; `approve` is asked last and never denies.
+    `stop`, `approve`. The first one that does not pass decides; `approve` is asked last and never denies.
 
     Conditions see the device's fields, over them the arguments by their names, and over those `device`
     (with `id` and `online`) and `origin`. A command that names no device is judged by the node's own
@@ -38,6 +39,7 @@ class PolicyGate:
         nodes: The nodes whose commands may be given.
         twin: What is known of devices.
         last_issued: Gives when a command of a node (node, name, device) was issued last, or None.
+        stopped: Gives why an operational stop lets no command come of a request, or nothing where it may.
         clock: Wall clock, seconds since the epoch.
 
     Raises:
@@ -50,12 +52,14 @@ class PolicyGate:
         *,
         twin: Twin,
         last_issued: Callable[[str, str, str], float | None],
+        stopped: Callable[[Request], str] = lambda _: "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._nodes = {node.name: node.spec for node in nodes}
         self._policies = {node.name: policies(node) for node in nodes}
         self._twin = twin
         self._last_issued = last_issued
+        self._stopped = stopped
         self._clock = clock
 
     def judge(self, draft: CommandDraft, request: Request) -> Verdict:
@@ -69,7 +73,27 @@ class PolicyGate:
         allowed = asked[-1].rule == _APPROVE
         return Verdict(Outcome.ALLOWED if allowed else Outcome.DENIED, tuple(asked))
 
-    def _rules(self, draft: CommandDraft, request: Request) -> Iterator[RuleResult]:
+    def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
+        """Return the verdict on a draft that a person approves: every rule as things are now, but `approve`.
+
+        Args:
+            draft: The draft as it was proposed.
+            request: What led to it.
+            proposed_at: When it was proposed, seconds since the epoch; it does not count as its own
+                predecessor.
+        """
+        asked: list[RuleResult] = []
+        for result in self._rules(draft, request, proposed_at=proposed_at):
+            if result.rule == _APPROVE:
+                return Verdict(Outcome.ALLOWED, (*asked, replace(result, passed=True)))
+            asked.append(result)
+            if not result.passed:
+                break
+        return Verdict(Outcome.DENIED, tuple(asked))
+
+    def _rules(
+        self, draft: CommandDraft, request: Request, *, proposed_at: float | None = None
+    ) -> Iterator[RuleResult]:
         """Yield the rules' results; what comes after one that did not pass may not be asked for."""
         policy = self._policies.get(draft.node, {}).get(draft.name)
         if policy is None:
@@ -83,9 +107,11 @@ class PolicyGate:
         case = Case.of(draft, policy, self._twin)
         yield from case.requirements()
         if policy.spec.limit.every is not None:
-            yield self._pace(case, policy.spec.limit.every)
+            yield self._pace(case, policy.spec.limit.every, proposed_at=proposed_at)
         if policy.spec.limit.step is not None:
             yield case.step(policy.spec.limit.step)
+        stopped = self._stopped(request)
+        yield RuleResult("stop", passed=not stopped, reason=stopped or "no stop is in the way")
         yield case.approval()
 
     def _unknown(self, draft: CommandDraft) -> str:
@@ -133,14 +159,14 @@ class PolicyGate:
             return f"{device}: expected to be heard within {stale_s:g} s, last heard {ago_s:.0f} s ago"
         return ""
 
-    def _pace(self, case: Case, every_s: float) -> RuleResult:
+    def _pace(self, case: Case, every_s: float, *, proposed_at: float | None) -> RuleResult:
         if case.draft.origin is Origin.RULE:
             # An alarm fires once in an episode: what the node's author wrote for it must not fall to a
             # person's order of a moment ago.
             return RuleResult("limit.every", passed=True, reason="an alarm's own command does not wait")
         last = self._last_issued(case.draft.node, case.draft.name, case.device)
         # After a clock was set back, the last command seems to lie ahead: that must not block for as long.
-        since_s = None if last is None else abs(self._clock() - last)
+        since_s = None if last is None or last == proposed_at else abs(self._clock() - last)
         if since_s is None or since_s >= every_s:
             return RuleResult("limit.every", passed=True, reason=f"no other within {every_s:g} s")
         to = f" to {case.device}" if case.device else ""

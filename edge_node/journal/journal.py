@@ -14,8 +14,9 @@ import structlog
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, outbox
+from edge_node.journal.pruning import prune
 from edge_node.journal.records import command_from, decision_record
-from edge_node.journal.schema import KEPT_TABLES, MIGRATIONS
+from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
     from edge_node.journal.outbox import Parcel
-    from edge_node.messages import Command, Decision, Message, Outgoing
+    from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
 
-_PRUNE_STEP_ROWS = 200
 _PRUNE_EVERY = 32
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,11 @@ class Retention:
 
 
 class Journal:
-    """The journal of one edge; every method may be called from any thread."""
+    """The journal of one edge; every method may be called from any thread.
+
+    Attributes:
+        crowded_out: Announcements that were given up because too many others came behind them unsent.
+    """
 
     def __init__(self, database: Database, *, clock: Callable[[], float], retention: Retention) -> None:
         self._database = database
@@ -55,6 +59,7 @@ class Journal:
         self._retention = retention
         self._writer = Writer(database)
         self._concluded = 0
+        self.crowded_out = 0
 
     @classmethod
     def open(
@@ -219,17 +224,39 @@ class Journal:
         """Seconds within which the same request from the same caller counts as sent twice."""
         return self._retention.request_s
 
-    def pending(self, *, after: int = 0, limit: int = 100) -> tuple[Parcel, ...]:
+    def pending(self, *, after: int = 0, limit: int = 100, commands: bool = True) -> tuple[Parcel, ...]:
         """Return what is to leave, oldest first; what has expired is not among it.
 
         Args:
             after: Only pieces behind this row, so that what is under way is not taken twice.
             limit: Most pieces.
+            commands: Whether those that carry commands are wanted too.
         """
         now = self._clock()
         return cast(
             "tuple[Parcel, ...]",
-            self._writer.write(lambda cursor: outbox.take(cursor, now=now, after=after, limit=limit)),
+            self._writer.write(
+                lambda cursor: outbox.take(cursor, now=now, after=after, limit=limit, commands=commands)
+            ),
+        )
+
+    def withdraw(self, end: Callable[[Command], CommandState | None], *, detail: str) -> tuple[Command, ...]:
+        """Return the commands that were on their way out or awaited approval and end here, for a stop.
+
+        Args:
+            end: Gives the state in which a command ends, or None where it goes on.
+            detail: Why they end, in a sentence.
+
+        Raises:
+            JournalError: It is not on the disk.
+        """
+        waiting = outbox.waiting(self._database.execute)
+        if not waiting:
+            return ()
+        now = self._clock()
+        return cast(
+            "tuple[Command, ...]",
+            self._writer.write(lambda cursor: outbox.withdraw(cursor, now=now, ending=end, detail=detail)),
         )
 
     def mark_sent(self, row_id: int) -> None:
@@ -341,16 +368,8 @@ class Journal:
         return self._concluded % _PRUNE_EVERY == 0
 
     def _prune(self, cursor: Cursor, *, now: float) -> None:
-        """Forget a few of the rows that ended long ago, or that too many others follow."""
-        for table, ended in KEPT_TABLES.items():
-            old = f"{ended} AND ended_at < ?"
-            crowded = f"{ended} AND sequence <= (SELECT max(sequence) FROM {table}) - ?"  # noqa: S608 - names of this package
-            for condition, limit in ((old, now - self._retention.age_s), (crowded, self._retention.rows)):
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE sequence IN"  # noqa: S608 - names of this package
-                    f" (SELECT sequence FROM {table} WHERE {condition} LIMIT {_PRUNE_STEP_ROWS})",
-                    (limit,),
-                )
+        prune(cursor, before=now - self._retention.age_s, rows=self._retention.rows)
+        self.crowded_out += outbox.crowd_out(cursor, rows=self._retention.rows, now=now)
 
     def close(self) -> None:
         """Write what is queued and close the file."""

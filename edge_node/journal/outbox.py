@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_node.journal.records import command_from, command_record
 from edge_node.messages import CommandState, Outgoing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge_node.database import Cursor
     from edge_node.messages import Command
 
@@ -21,6 +23,12 @@ OPEN_STATES = frozenset(
 )
 """States from which a command still moves on."""
 _UNDECIDED = frozenset({CommandState.PROPOSED, CommandState.SENT})
+_WITHDRAWABLE = frozenset({*_UNDECIDED, CommandState.AWAITING_APPROVAL})
+_WAITING = (
+    "SELECT o.sequence, c.record FROM outbox o JOIN commands c ON c.id = o.command_id"
+    " WHERE o.state IN ('pending', 'sent')"
+    " UNION ALL SELECT NULL, record FROM commands WHERE ended_at IS NULL AND state = 'awaiting_approval'"
+)
 _DOUBT = (
     "It may or may not have reached the device: the connection or the power went before the broker said so."
 )
@@ -65,7 +73,7 @@ def add(cursor: Cursor, outgoing: Outgoing, *, now: float) -> int:
     return cursor.lastrowid or 0
 
 
-def take(cursor: Cursor, *, now: float, after: int, limit: int) -> tuple[Parcel, ...]:
+def take(cursor: Cursor, *, now: float, after: int, limit: int, commands: bool = True) -> tuple[Parcel, ...]:
     """Return what may leave, oldest first; what has expired is ended instead.
 
     A command that must not be sent twice is not among them once it is marked as sent.
@@ -75,6 +83,7 @@ def take(cursor: Cursor, *, now: float, after: int, limit: int) -> tuple[Parcel,
         now: Seconds since the epoch.
         after: Only pieces behind this row.
         limit: Most pieces.
+        commands: Whether those that carry commands are wanted too.
     """
     cursor.execute(
         f"UPDATE outbox SET state = 'expired', ended_at = ?1 WHERE expires_at <= ?1 AND {_MAY_LEAVE}",  # noqa: S608 - a condition of this module
@@ -82,8 +91,9 @@ def take(cursor: Cursor, *, now: float, after: int, limit: int) -> tuple[Parcel,
     )
     cursor.execute(
         "SELECT sequence, topic, payload, qos, retain, expires_at, correlation, content_type, command_id,"  # noqa: S608 - conditions of this module
-        f" NOT {_ONCE_ONLY} FROM outbox WHERE {_MAY_LEAVE} AND sequence > ? ORDER BY sequence LIMIT ?",
-        (after, limit),
+        f" NOT {_ONCE_ONLY} FROM outbox WHERE {_MAY_LEAVE} AND sequence > ?"
+        " AND (? OR command_id = '') ORDER BY sequence LIMIT ?",
+        (after, commands, limit),
     )
     return tuple(
         Parcel(
@@ -104,6 +114,20 @@ def take(cursor: Cursor, *, now: float, after: int, limit: int) -> tuple[Parcel,
     )
 
 
+def crowd_out(cursor: Cursor, *, rows: int, now: float) -> int:
+    """Return how many announcements were given up, oldest first, where more than `rows` came behind them.
+
+    Commands are never among them: they expire.
+    """
+    cursor.execute(
+        "UPDATE outbox SET state = 'expired', reason = 'crowded out', ended_at = ?"
+        " WHERE state IN ('pending', 'sent') AND command_id = ''"
+        " AND sequence <= (SELECT max(sequence) FROM outbox) - ?",
+        (now, rows),
+    )
+    return cursor.rowcount
+
+
 def end(cursor: Cursor, row_id: int, *, state: str, now: float, reason: str = "") -> None:
     """Give a piece that was to leave its last state."""
     cursor.execute(
@@ -111,6 +135,39 @@ def end(cursor: Cursor, row_id: int, *, state: str, now: float, reason: str = ""
         " WHERE sequence = ? AND state IN ('pending', 'sent')",
         (state, reason, now, row_id),
     )
+
+
+def waiting(execute: Callable[[str], list[tuple[Any, ...]]]) -> bool:
+    """Return whether there is a command that `withdraw` would ask about."""
+    return bool(execute(f"{_WAITING} LIMIT 1"))
+
+
+def withdraw(
+    cursor: Cursor, *, now: float, ending: Callable[[Command], CommandState | None], detail: str
+) -> tuple[Command, ...]:
+    """Return the commands that were to leave or awaited approval, and have ended now.
+
+    Args:
+        cursor: Cursor of the transaction.
+        now: Seconds since the epoch.
+        ending: Gives the state in which a command ends, or None where it goes on.
+        detail: Why they end, in a sentence.
+    """
+    cursor.execute(_WAITING)
+    changed = []
+    for sequence, record in cursor.fetchall():
+        command = command_from(record)
+        state = ending(command)
+        if state is None:
+            continue
+        if sequence is not None:
+            end(cursor, sequence, state="refused", now=now, reason=detail)
+        if command.state in _WITHDRAWABLE:
+            command = replace(command, state=state, detail=detail)
+            put_command(cursor, command, now=now)
+        # Told even where it had ended: whoever heard that it was sent must hear that it was not.
+        changed.append(command)
+    return tuple(changed)
 
 
 def settle_doubtful(cursor: Cursor, *, now: float, row_id: int | None = None) -> tuple[Command, ...]:
@@ -141,11 +198,12 @@ def settle_doubtful(cursor: Cursor, *, now: float, row_id: int | None = None) ->
 
 
 def put_command(cursor: Cursor, command: Command, *, now: float) -> None:
-    """Write a command as it is now."""
+    """Write a command as it is now; what has ended stays ended."""
     cursor.execute(
         "INSERT INTO commands (id, node, name, device, state, idempotent, record, ended_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-        " state = excluded.state, record = excluded.record, ended_at = excluded.ended_at",
+        " state = excluded.state, record = excluded.record, ended_at = excluded.ended_at"
+        " WHERE commands.ended_at IS NULL",
         (
             command.id,
             command.node,

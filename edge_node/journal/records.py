@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_node.messages import Command, CommandState, Draft, Expectation
+from edge_node.messages import Command, CommandState, Draft, Expectation, Origin
 
 if TYPE_CHECKING:
     from edge_node.messages import Decision
@@ -36,6 +36,7 @@ def command_from(record: str) -> Command:
     values = json.loads(record)
     values["state"] = CommandState(values["state"])
     values["payload"] = base64.b64decode(values["payload"])
+    values["origin"] = Origin(values.get("origin", Origin.MODEL))
     if values["expectation"] is not None:
         values["expectation"] = Expectation(**values["expectation"])
     return Command(**values)

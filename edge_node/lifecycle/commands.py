@@ -82,6 +82,9 @@ class CommandLifecycle:
             payload=b"",
             reply_to=request.reply_to,
             correlation=request.correlation,
+            origin=draft.origin,
+            user=request.user,
+            trigger=request.trigger,
         )
         if spec is None or verdict.outcome is Outcome.DENIED:
             return moved(proposed, CommandState.DENIED, detail=verdict.reason)
@@ -151,6 +154,26 @@ class CommandLifecycle:
             return self._move(
                 self._awaiting(command_id), CommandState.CANCELLED, detail=f"cancelled by {user}"
             )
+
+    def awaiting(self, command_id: str) -> Command:
+        """Return a command that awaits approval.
+
+        Raises:
+            TransitionInvalid: It does not await approval, or not any more.
+        """
+        with self._lock:
+            return self._awaiting(command_id).command
+
+    def open_ids(self) -> tuple[str, ...]:
+        """Return the identifiers of all commands that may still change."""
+        with self._lock:
+            return tuple(self._open)
+
+    def withdraw(self, commands: Iterable[Command]) -> None:
+        """Watch commands no more that ended because of an operational stop."""
+        with self._lock:
+            for command in commands:
+                self._open.pop(command.id, None)
 
     def restore(self, commands: Iterable[Command]) -> None:
         """Watch commands again that were open before a restart; what has ended only counts as issued.

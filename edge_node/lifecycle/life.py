@@ -25,7 +25,13 @@ TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
         {CommandState.SENT, CommandState.CANCELLED, CommandState.EXPIRED}
     ),
     CommandState.SENT: frozenset(
-        {CommandState.ACKNOWLEDGED, CommandState.VERIFIED, CommandState.EXPIRED, CommandState.UNKNOWN}
+        {
+            CommandState.ACKNOWLEDGED,
+            CommandState.VERIFIED,
+            CommandState.EXPIRED,
+            CommandState.CANCELLED,
+            CommandState.UNKNOWN,
+        }
     ),
     CommandState.ACKNOWLEDGED: frozenset({CommandState.VERIFIED, CommandState.UNVERIFIED}),
     CommandState.DENIED: frozenset(),

@@ -1,7 +1,9 @@
 """Messages between the network thread and the dispatcher.
 
 Bounded: sensor readings that are not in the journal lose the oldest first and are counted; what is in
-the journal is never dropped, it is read from there again once there is room.
+the journal is never dropped, it is read from there again once there is room. A person whose question finds
+no room is told so at once. Nothing overtakes what is journaled: an approval is judged after the reports that
+came before it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from edge_node.messages import Message
 
@@ -21,10 +23,20 @@ log = structlog.get_logger(__name__)
 
 
 class Backlog:
-    """A bounded queue with two lanes: journaled messages first, then readings."""
+    """A bounded queue with two lanes: journaled messages first, then readings.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: Most messages of each lane.
+        from_person: Tells whether a journaled message is a person's, who would rather be told than wait.
+
+    Attributes:
+        dropped: How many readings were dropped.
+    """
+
+    def __init__(self, limit: int, *, from_person: Callable[[Message], bool] = lambda _: False) -> None:
         self._limit = limit
+        self._from_person = from_person
+        self._turned_away: deque[Message] = deque()
         self._durable: deque[Message] = deque()
         self._readings: deque[Message] = deque()
         self._ready = threading.Condition()
@@ -37,9 +49,12 @@ class Backlog:
     def put(self, message: Message) -> None:
         """Queue a message; called on the network or the journal's thread, never blocks."""
         with self._ready:
+            full = bool(self._waiting) or len(self._durable) >= self._limit
             if not message.durable:
                 self._put_reading(message)
-            elif self._waiting or len(self._durable) >= self._limit:
+            elif full and len(self._turned_away) < self._limit and self._from_person(message):
+                self._turned_away.append(message)
+            elif full:
                 self._waiting.add(message.id)
             else:
                 self._durable.append(message)
@@ -48,7 +63,7 @@ class Backlog:
     def take(self, *, timeout_s: float) -> Message | None:
         """Return the next message, or None where none came in time or journaled ones must be refilled."""
         with self._ready:
-            if not self._durable and not self._readings and not self._waiting:
+            if not (self._turned_away or self._durable or self._readings or self._waiting):
                 self._ready.wait(timeout_s)
             if self._durable:
                 return self._durable.popleft()
@@ -57,6 +72,11 @@ class Backlog:
                 self._shedding = self._shedding and bool(self._readings)
                 return message
             return None
+
+    def turned_away(self) -> Message | None:
+        """Return the next message of a person that found no room, or None."""
+        with self._ready:
+            return self._turned_away.popleft() if self._turned_away else None
 
     @property
     def wants_refill(self) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.2
+_TURNED_AWAY_AT_ONCE = 20
 
 
 class _Walk(NamedTuple):
@@ -64,6 +65,7 @@ class Dispatcher:
         self._counting = threading.Lock()
         self.handled = 0
         self.progress_at = time.monotonic()
+        self.refused = 0
 
     def start(self) -> None:
         """Start both threads; what the journal holds unfinished comes first."""
@@ -91,6 +93,7 @@ class Dispatcher:
         while not self._stopping.is_set():
             message = self._backlog.take(timeout_s=TICK_S)
             self.progress_at = time.monotonic()
+            self._turn_away()
             if message is not None:
                 self._begin(message)
             elif self._backlog.wants_refill:
@@ -99,6 +102,15 @@ class Dispatcher:
                 next_tick = time.monotonic() + TICK_S
                 self._begin(None)
         self._model_queue.put(None)
+
+    def _turn_away(self) -> None:
+        """Tell people whose questions found no room, before they have waited long."""
+        for _ in range(_TURNED_AWAY_AT_ONCE):
+            message = self._backlog.turned_away()
+            if message is None:
+                return
+            self.refused += 1
+            self._end(message, Busy(waiting=self._model_queue.maxsize))
 
     def _refill(self) -> None:
         try:
@@ -114,6 +126,7 @@ class Dispatcher:
             try:
                 self._model_queue.put_nowait(walk)
             except queue.Full:
+                self.refused += 1
                 # Only the request that needs the model is refused; what else came of the message stands.
                 wants_model = self._advance(walk, refusal=Busy(waiting=self._model_queue.maxsize))
             else:
@@ -149,9 +162,9 @@ class Dispatcher:
         if result is None:
             return True
         self._count_handled(message)
-        if result.decisions or self._tells_all:
+        if result.decisions or result.operated or self._tells_all:
             _record(message, result)
-        if result.decisions or result.moved:
+        if result.decisions or result.moved or result.operated:
             self._on_concluded()
         return False
 
@@ -189,6 +202,9 @@ def _record(message: Message | None, result: Result) -> None:
     """Write the one line that tells what became of a message."""
     if message is None and not result.decisions:
         return
+    if result.operated:
+        done = result.operated
+        log.info("operation", name=done.operation, user=done.user, came=done.text)
     tell = log.info if result.decisions else log.debug
     tell(
         "message",

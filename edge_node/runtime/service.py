@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
+from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
@@ -26,7 +28,10 @@ from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
+from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
+from edge_node.runtime.troubles import Troubles
 from edge_node.runtime.wiring import assemble, load_models
+from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics, TopicPattern
 from edge_node.version import __version__
 
@@ -42,7 +47,8 @@ log = structlog.get_logger(__name__)
 
 _DRAIN_S = 10.0
 _STUCK_S = 120.0
-_HEARTBEAT_S = 5.0
+_HEARTBEAT_S = 1.0
+_TURN_S = 0.001
 _FILTERS_KEY = "filters"
 
 
@@ -106,6 +112,11 @@ class Service:
         """Open what lies on the disk and load the models; nothing is heard yet."""
         runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
         notify("STATUS=loading")
+        self._outlet = Outlet()
+        # Read before anything is subscribed: what was stopped before a restart is stopped after it.
+        self._latch = StopLatch(
+            StopFile(self._configuration.state), outlet=self._outlet, boot=self._boot, clock=clock
+        )
         self._bus = MqttBus(
             runtime.broker,
             client_id=f"edge-node-{runtime.edge}",
@@ -114,17 +125,57 @@ class Service:
             ),
             will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
+            leaving=self._outlet.leaving,
         )
         self._standing = Standing(self._topics, bus=self._bus, about=self._about)
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
-        self._assembly = assemble(self._configuration, models=models, journal=self._journal, clock=clock)
-        self._read_manuals(progress)
-        self._backlog = Backlog(runtime.limits.queue)
-        self._publisher = Publisher(
-            self._journal, bus=self._bus, on_delivered=self._on_delivered, on_unknown=self._on_unknown
+        self._assembly = assemble(
+            self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
         )
+        self._read_manuals(progress)
+        self._prepare_exit()
+        self._prepare_entry()
+
+    def _read_manuals(self, progress: LoggedProgress) -> None:
+        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+        report = self._assembly.library.build(progress=progress)
+        kinds = {
+            "manual_not_read": report.unreadable,
+            "manual_read_with_reservation": report.notes,
+            "manual_not_found": report.unmatched,
+        }
+        for kind, remarks in kinds.items():
+            for remark in remarks:
+                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+
+    def _prepare_exit(self) -> None:
+        """Make what lets commands out, and what stops them."""
+        runtime = self._configuration.runtime
+        self._stop_line = StopLine(
+            self._latch,
+            outlet=self._outlet,
+            announcing=self._assembly.announcing,
+            connect=lambda listeners: MqttBus(
+                runtime.broker, client_id=f"edge-node-{runtime.edge}-stop", listeners=listeners
+            ),
+            on_change=self._look_at_outbox,
+        )
+        self._publisher = Publisher(
+            self._journal,
+            bus=self._bus,
+            on_delivered=self._on_delivered,
+            on_unknown=self._on_unknown,
+            outlet=self._outlet,
+            stop_line=self._stop_line,
+            on_withdrawn=self._on_withdrawn,
+        )
+
+    def _prepare_entry(self) -> None:
+        """Make what takes messages in and walks them down the path, and what looks after it."""
+        runtime, clock = self._configuration.runtime, time.time
+        self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -140,28 +191,31 @@ class Service:
             clock=clock,
             queue_limit=runtime.limits.queue,
         )
+        self._troubles = Troubles(
+            alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
+            bus=self._bus,
+            stop_line=self._stop_line,
+            backlog=self._backlog,
+            dispatcher=self._dispatcher,
+            twin=self._assembly.twin,
+            journal=self._journal,
+        )
 
-    def _read_manuals(self, progress: LoggedProgress) -> None:
-        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
-        report = self._assembly.library.build(progress=progress)
-        kinds = {
-            "manual_not_read": report.unreadable,
-            "manual_read_with_reservation": report.notes,
-            "manual_not_found": report.unmatched,
-        }
-        for kind, remarks in kinds.items():
-            for remark in remarks:
-                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+    def _look_at_outbox(self) -> None:
+        self._publisher.wake()
 
     def _open_for_business(self) -> None:
         """Settle what a crash left open, then listen."""
-        unknown = self._journal.recover()
+        # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
+        sys.setswitchinterval(_TURN_S)
+        unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
+        self._stop_line.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
@@ -181,7 +235,7 @@ class Service:
 
     def _filters(self) -> dict[str, int]:
         """Return every topic filter with its quality of service."""
-        filters = {self._probe.topic: 0}
+        filters = {self._probe.topic: 0, self._topics.operations: 1}
         if any(node.spec.ask for node in self._configuration.nodes):
             # Claims first: no question may come before the claims on it are heard.
             filters |= {self._topics.claims: 1} if self._topics.group else {}
@@ -214,6 +268,9 @@ class Service:
             ended=is_claim,
         )
 
+    def _from_person(self, message: Message) -> bool:
+        return self._topics.asking_user(message.topic) is not None
+
     def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
         log.info("connected", session_present=session_present)
         self._standing.begin()
@@ -245,6 +302,10 @@ class Service:
             self._assembly.lifecycle.uncertain(command.id)
         self._tell(commands)
 
+    def _on_withdrawn(self, commands: Sequence[Command]) -> None:
+        self._assembly.lifecycle.withdraw(commands)
+        self._tell(commands)
+
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""
         if commands:
@@ -262,6 +323,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")
             else:
@@ -278,8 +340,9 @@ class Service:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and self._bus.idle_s < _STUCK_S
-        threads = (self._bus, self._dispatcher, self._publisher, self._journal)
+        idle_s = max(self._bus.idle_s, self._stop_line.idle_s)
+        moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
+        threads = (self._bus, self._stop_line, self._dispatcher, self._publisher, self._journal)
         return moving and all(part.alive for part in threads)
 
     def _close(self) -> None:
@@ -291,6 +354,7 @@ class Service:
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()
         self._bus.stop()
+        self._stop_line.stop()
         self._assembly.library.close()
         self._journal.close()
         log.info("stopped")

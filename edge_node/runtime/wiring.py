@@ -17,6 +17,7 @@ from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
+from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.topics import EdgeTopics
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
     from edge_node.protocols import Embedder, LanguageModel, Progress
+    from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
 
@@ -100,16 +102,23 @@ class Assembly:
         announcing: Envelopes.
         lifecycle: The life of commands.
         library: The manuals.
+        twin: What is known of devices.
     """
 
     pipeline: Pipeline
     announcing: Announcing
     lifecycle: CommandLifecycle
     library: Library
+    twin: DeviceTwin
 
 
 def assemble(
-    configuration: Configuration, *, models: Models, journal: Journal, clock: Callable[[], float]
+    configuration: Configuration,
+    *,
+    models: Models,
+    journal: Journal,
+    stop: StopLatch,
+    clock: Callable[[], float],
 ) -> Assembly:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
@@ -118,15 +127,18 @@ def assemble(
     lifecycle = CommandLifecycle(nodes, clock=clock)
     library = open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
+    gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
+        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
         drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
-        gate=PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, clock=clock),
+        gate=gate,
         announcing=announcing,
         journal=journal,
     )
-    return Assembly(Pipeline(stages, passages=runtime.knowledge.passages), announcing, lifecycle, library)
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
+    return Assembly(pipeline, announcing, lifecycle, library, twin)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edge_node.errors import EnvelopeInvalid, TopicInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import Request, RequestKind
-from edge_node.payloads import read_json, read_text
+from edge_node.payloads import read_correlation, read_json, read_text
 from edge_node.topics import check_topic, is_name
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
     from edge_node.topics import EdgeTopics
 
-MAX_CORRELATION = 256
-"""Characters of a correlation, and bytes of MQTT 5 Correlation-Data."""
 _KEYS = ("text", "node", "correlation")
 
 
@@ -83,7 +81,7 @@ class Asks:
             text=self._text(body.get("text", "")),
             user=user,
             reply_to=self._reply_to(message, user=user),
-            correlation=_correlation(message, own=body.get("correlation", "")),
+            correlation=read_correlation(message.correlation, own=body.get("correlation", "")),
         )
 
     def _body(self, payload: bytes) -> dict[str, Any]:
@@ -125,16 +123,3 @@ class Asks:
                 came=repr(wanted[:200]),
             )
         return check_topic(wanted)
-
-
-def _correlation(message: Message, *, own: str) -> str:
-    data = message.correlation
-    if max(len(data), len(own)) > MAX_CORRELATION:
-        raise EnvelopeInvalid(
-            "correlation", expected=f"at most {MAX_CORRELATION}", came=str(max(len(data), len(own)))
-        )
-    if not data:
-        if not own.isprintable():
-            raise EnvelopeInvalid("correlation", expected="printable text", came="control characters")
-        return own
-    return data.decode("utf-8", "surrogateescape")

@@ -25,7 +25,16 @@ LEAVES = [
     *(("model", name) for name in ("list", "pull", "show")),
     *(("knowledge", name) for name in ("build", "search")),
 ]
-LIGHT: list[tuple[str, ...]] = [(), ("ask",), ("check",), ("init",), ("bench",), ("demo",), ("model",)]
+LIGHT: list[tuple[str, ...]] = [
+    (),
+    ("ask",),
+    ("stop",),
+    ("check",),
+    ("init",),
+    ("bench",),
+    ("demo",),
+    ("model",),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ class Hall:
 
     def __init__(self, *, ask: bool = True, **commands: dict[str, Any]) -> None:
         self.now = 1000.0
+        self.stopped = ""
         self.issued: dict[tuple[str, str, str], float] = {}
         spec = {
             "edge_node": 1,
@@ -57,6 +58,7 @@ class Hall:
             nodes,
             twin=self.twin,
             last_issued=lambda node, name, device: self.issued.get((node, name, device)),
+            stopped=lambda _: self.stopped,
             clock=lambda: self.now,
         )
 
@@ -101,6 +103,7 @@ def test_a_good_draft_passes_every_rule_in_order() -> None:
         "require[0]",
         "limit.every",
         "limit.step",
+        "stop",
         "approve",
     ]
     assert all(each.passed for each in verdict.rules)
@@ -350,3 +353,45 @@ def test_approval_cannot_lift_another_rule() -> None:
 def test_a_condition_that_does_not_compile_is_an_error_at_the_start() -> None:
     with pytest.raises(ConditionInvalid):
         hall(require=["percent <="])
+
+
+def test_a_stop_denies_what_every_other_rule_lets_through_and_asks_nobody() -> None:
+    stopped = hall(require=["device.online"], limit={"every": "2s"}, approve="always")
+    stopped.stopped = "operational stop by ada: smoke"
+
+    verdict = stopped.judge()
+
+    assert (verdict.outcome, verdict.rule, verdict.reason) == (DENIED, "stop", stopped.stopped)
+    assert [each.rule for each in verdict.rules][-2:] == ["limit.every", "stop"]
+    assert stopped.judge(name="explode").rule == "command"
+
+
+def proposed() -> CommandDraft:
+    return CommandDraft("pump-guard", "set_speed", {"pump": "pump-1", "percent": 40}, Origin.MODEL)
+
+
+def test_an_approved_draft_is_judged_by_every_other_rule_again() -> None:
+    changing = hall(require=["bearing_c < 85"], approve="always")
+    assert changing.judge().outcome is NEEDS_APPROVAL
+    assert changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0).outcome is ALLOWED
+
+    changing.report(speed=50, c=90)
+    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    assert (verdict.outcome, verdict.rule) == (DENIED, "require[0]")
+
+    changing.report(speed=50, c=60)
+    changing.stopped = "operational stop by ada"
+    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    assert (verdict.outcome, verdict.rule) == (DENIED, "stop")
+
+
+def test_an_approved_draft_does_not_wait_for_itself_but_for_others() -> None:
+    waiting = hall(limit={"every": "10s"}, approve="always")
+    waiting.issued["pump-guard", "set_speed", "pump-1"] = 1000.0
+    waiting.now = 1001.0
+
+    assert waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0).outcome is ALLOWED
+
+    waiting.issued["pump-guard", "set_speed", "pump-1"] = 1000.5
+    verdict = waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    assert (verdict.outcome, verdict.rule) == (DENIED, "limit.every")

@@ -562,3 +562,37 @@ def test_old_rows_are_found_by_an_index_and_not_by_reading_the_table(table: str)
     plan = connection.execute(f"EXPLAIN QUERY PLAN {old}").fetchall()
     connection.close()
     assert all(step[3].startswith("SEARCH") for step in plan)
+
+
+def test_a_command_that_has_ended_stays_ended(journal: Journal) -> None:
+    journal.conclude(None, commands=[command(state=CommandState.CANCELLED, detail="operational stop")])
+
+    journal.conclude(None, commands=[command(state=CommandState.SENT)])
+
+    kept = journal.command("c1")
+    assert kept is not None
+    assert (kept.state, kept.detail) == (CommandState.CANCELLED, "operational stop")
+    assert journal.open_commands() == ()
+
+
+def test_announcements_that_nobody_takes_are_given_up_oldest_first_but_never_commands(
+    open_journal: Callable[..., Journal],
+) -> None:
+    journal = open_journal(rows=10)
+    journal.conclude(None, commands=[command()], outgoing=[to_device()])
+    for number in range(70):
+        journal.conclude(None, outgoing=[Outgoing(f"said/{number}", b"{}")])
+
+    left = [parcel.outgoing.topic for parcel in journal.pending(limit=1000)]
+
+    assert left[0] == to_device().topic
+    assert left[-1] == "said/69"
+    assert journal.crowded_out == 71 - len(left)
+    assert journal.crowded_out > 0
+
+
+def test_a_command_tells_who_ordered_it_after_a_restart(open_journal: Callable[..., Journal]) -> None:
+    ordered = command(origin=Origin.TEMPLATE, user="ada", trigger="")
+    open_journal().conclude(None, commands=[ordered])
+
+    assert open_journal().command("c1") == ordered

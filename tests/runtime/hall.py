@@ -13,13 +13,15 @@ import numpy as np
 
 from edge_node.announcing import Announcing
 from edge_node.config.loaded import Node
-from edge_node.config.models import LimitsConfig, NodeConfig
+from edge_node.config.models import LimitsConfig, NodeConfig, RuntimeConfig
 from edge_node.gate import PolicyGate
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.lifecycle import CommandLifecycle
 from edge_node.messages import AnswerDraft, Message, Outgoing, Passage, Quotation
+from edge_node.operations import OperatorDesk
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 from edge_node.triggers import TriggerEngine
 from edge_node.twin import DeviceTwin
@@ -127,14 +129,23 @@ class Hall:
         nodes = [Node(NodeConfig.model_validate(SPEC), Path())]
         self.twin = DeviceTwin(nodes, limits=LimitsConfig(), clock=self.clock)
         self.lifecycle = CommandLifecycle(nodes, clock=self.clock)
+        gate = PolicyGate(nodes, twin=self.twin, last_issued=self.lifecycle.last_issued, clock=self.clock)
+        latch = StopLatch(StopFile(folder), outlet=Outlet(), boot="b", clock=self.clock)
         stages = Stages(
             twin=self.twin,
             lifecycle=self.lifecycle,
+            operations=OperatorDesk(
+                RuntimeConfig.model_validate({"edge_node": 1, "edge": TOPICS.edge}),
+                topics=TOPICS,
+                lifecycle=self.lifecycle,
+                gate=gate,
+                stop=latch,
+            ),
             triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
             retrieval=self.manuals,
             drafting=self.drafting,
-            gate=PolicyGate(nodes, twin=self.twin, last_issued=self.lifecycle.last_issued, clock=self.clock),
+            gate=gate,
             announcing=Announcing(TOPICS, clock=self.clock),
             journal=self.journal,
         )

@@ -170,3 +170,34 @@ def test_take_waits_for_a_message() -> None:
     thread.join(10)
 
     assert outcome == [reading(7)]
+
+
+def by_person(message: Message) -> bool:
+    return message.id.startswith("p")
+
+
+def said(name: str) -> Message:
+    return Message(name, "topic", b"", 1.0, qos=1, durable=True)
+
+
+def test_a_person_who_finds_no_room_is_turned_away_and_a_device_waits_in_the_journal() -> None:
+    backlog = Backlog(2, from_person=by_person)
+    for name in ("p-1", "j-2", "p-3", "j-4", "p-5", "p-6"):
+        backlog.put(said(name))
+
+    away = [backlog.turned_away() for _ in range(3)]
+
+    assert [message.id for message in away if message] == ["p-3", "p-5"]
+    assert taken(backlog) == ["p-1", "j-2"]
+    backlog.refill([said(name) for name in ("p-1", "j-2", "p-3", "j-4", "p-5", "p-6")])
+    assert taken(backlog) == ["j-4", "p-6"]
+
+
+def test_who_is_turned_away_does_not_wait_for_the_next_message() -> None:
+    backlog = Backlog(1, from_person=by_person)
+    for name in ("p-1", "p-2"):
+        backlog.put(said(name))
+    backlog.take(timeout_s=0)
+
+    assert backlog.take(timeout_s=3600) is None
+    assert backlog.turned_away() is not None

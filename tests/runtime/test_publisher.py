@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from edge_node.errors import BrokerRefused, BrokerUnreachable, BusError
+from edge_node.errors import BrokerRefused, BrokerUnreachable, BusError, Withheld
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.messages import Command, CommandState, Outgoing
 from edge_node.runtime.publisher import Publisher
+from edge_node.stop import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,8 +90,8 @@ class ReadOutbox:
         self._journal = journal
         self._then = then
 
-    def pending(self, *, limit: int) -> Sequence[Parcel]:
-        parcels = self._journal.pending(limit=limit)
+    def pending(self, *, limit: int, commands: bool) -> Sequence[Parcel]:
+        parcels = self._journal.pending(limit=limit, commands=commands)
         self._then()
         return parcels
 
@@ -116,6 +117,11 @@ class Told:
 
     delivered: queue.Queue[str] = field(default_factory=queue.Queue)
     unknown: queue.Queue[Command] = field(default_factory=queue.Queue)
+    withdrawn: queue.Queue[Command] = field(default_factory=queue.Queue)
+
+    def withdraw(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self.withdrawn.put(command)
 
     def doubt(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -127,9 +133,36 @@ def told() -> Told:
     return Told()
 
 
+@dataclass
+class OpenLine:
+    """Where a stop would be heard, or not, as the test says."""
+
+    listening: bool = True
+    why: str = "operational stop by ada"
+
+
+def publisher_of(
+    outbox: Any,
+    *,
+    bus: HandBus,
+    told: Told,
+    outlet: Outlet | None = None,
+    line: OpenLine | None = None,
+) -> Publisher:
+    return Publisher(
+        outbox,
+        bus=bus,
+        on_delivered=told.delivered.put,
+        on_unknown=told.doubt,
+        outlet=outlet or Outlet(),
+        stop_line=line or OpenLine(),
+        on_withdrawn=told.withdraw,
+    )
+
+
 @pytest.fixture
 def publisher(journal: Journal, bus: HandBus, told: Told) -> Iterator[Publisher]:
-    made = Publisher(journal, bus=bus, on_delivered=told.delivered.put, on_unknown=told.doubt)
+    made = publisher_of(journal, bus=bus, told=told)
     yield made
     made.stop(timeout_s=10)
 
@@ -208,7 +241,7 @@ def test_an_answer_between_reading_and_sending_does_not_send_its_row_again(
             in_flight.pop().acknowledge()
 
     outbox = ReadOutbox(journal, answer)
-    publisher = Publisher(outbox, bus=bus, on_delivered=told.delivered.put, on_unknown=told.doubt)
+    publisher = publisher_of(outbox, bus=bus, told=told)
     bus.on_publish = in_flight.append
     write(journal, "a")
 
@@ -282,7 +315,7 @@ def test_what_did_not_leave_may_leave_later_even_where_it_must_not_be_sent_twice
     assert told.unknown.empty()
 
     bus.raises = None
-    run_once(Publisher(journal, bus=bus, on_delivered=told.delivered.put, on_unknown=told.doubt))
+    run_once(publisher_of(journal, bus=bus, told=told))
     assert bus.topics() == [command.topic]
 
 
@@ -343,3 +376,88 @@ def test_nothing_overtakes_a_row_that_could_not_leave(
     publisher.wake()
 
     assert [bus.next().outgoing.topic for _ in range(3)] == ["a", "b", "c"]
+
+
+def test_commands_wait_while_nobody_would_hear_a_stop_and_all_else_goes_on(
+    journal: Journal, bus: HandBus, told: Told
+) -> None:
+    line = OpenLine(listening=False)
+    for _ in range(40):
+        order(journal, idempotent=True)
+    write(journal, "said")
+
+    run_once(publisher_of(journal, bus=bus, told=told, line=line))
+    assert bus.topics() == ["said"]
+
+    line.listening = True
+    run_once(publisher_of(journal, bus=bus, told=told, line=line))
+    assert bus.topics()[0] == COMMAND.topic
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_stop_ends_what_was_to_leave_and_what_awaits_a_person(
+    journal: Journal, bus: HandBus, told: Told, *, idempotent: bool
+) -> None:
+    outlet = Outlet()
+    command = order(journal, idempotent=idempotent)
+    waiting = replace(COMMAND, id=new_id(), state=CommandState.AWAITING_APPROVAL)
+    journal.conclude(None, commands=[waiting])
+    write(journal, "said")
+    outlet.shut()
+
+    run_once(publisher_of(journal, bus=bus, told=told, outlet=outlet))
+
+    assert bus.topics() == ["said"]
+    ended = [told.withdrawn.get_nowait() for _ in range(2)]
+    assert {each.id for each in ended} == {command.id, waiting.id}
+    assert {each.state for each in ended} == {CommandState.CANCELLED}
+    assert {each.detail for each in ended} == {"operational stop by ada"}
+    assert journal.open_commands() == ()
+    assert [parcel.outgoing.topic for parcel in journal.pending()] == ["said"]
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_command_that_the_bus_withheld_is_cancelled_even_after_the_reset(
+    journal: Journal, bus: HandBus, told: Told, *, idempotent: bool
+) -> None:
+    outlet = Outlet()
+    command = order(journal, idempotent=idempotent)
+    latched = outlet.shut()
+    outlet.forbid([command.id])
+    outlet.open(after=latched)
+    bus.on_publish = lambda sending: sending.fail(Withheld(command.id))
+
+    publisher = publisher_of(journal, bus=bus, told=told, outlet=outlet)
+    publisher.start()
+    publisher.wake()
+
+    assert told.withdrawn.get(timeout=10).state is CommandState.CANCELLED
+    publisher.stop(timeout_s=10)
+    assert told.unknown.empty()
+    assert journal.pending() == ()
+
+
+def test_a_command_that_left_before_a_stop_is_not_called_cancelled(
+    journal: Journal, bus: HandBus, told: Told
+) -> None:
+    outlet = Outlet()
+    answered, lost = order(journal, idempotent=True), order(journal, idempotent=True)
+
+    def leave(sending: Sending) -> None:
+        with outlet.leaving(sending.outgoing.command_id):
+            pass
+
+    bus.on_publish = leave
+    publisher = publisher_of(journal, bus=bus, told=told, outlet=outlet)
+    publisher.start()
+    publisher.wake()
+    ways = {sending.outgoing.command_id: sending for sending in (bus.next(), bus.next())}
+    outlet.shut()
+    ways[answered.id].acknowledge()
+    ways[lost.id].fail(GONE)
+
+    assert told.delivered.get(timeout=10) == answered.id
+    ended = told.withdrawn.get(timeout=10)
+    publisher.stop(timeout_s=10)
+    assert (ended.id, ended.state) == (lost.id, CommandState.UNKNOWN)
+    assert told.withdrawn.empty()

@@ -1,0 +1,91 @@
+"""`edge-node approve` and `edge-node cancel`: what people decide about commands that wait for them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_node.cli.options import config_option, find_config, json_option
+from edge_node.client import Client
+from edge_node.config.load import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_node.client import Reply
+
+_user_option = click.option(
+    "--user", default=None, help="Who decides; the name you are logged in with where left out."
+)
+_timeout_option = click.option(
+    "--timeout", "timeout_s", default=10.0, show_default=True, help="Longest wait, in seconds."
+)
+
+
+@click.command()
+@click.argument("command_id")
+@config_option
+@_user_option
+@_timeout_option
+@json_option
+def approve(
+    command_id: str, *, config: Path | None, user: str | None, timeout_s: float, as_json: bool
+) -> None:
+    """Approve a command that waits for a person; its identifier stands in the reply to the order.
+
+    The command is checked again as things are now, and sent if every rule holds. The runtime file names under
+    operators.approve who may. The exit status is 1 where it was not sent.
+
+    \b
+    Example:
+      edge-node approve 01990000-0000-7000-8000-000000000000
+    """
+    _operate("approve", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+
+
+@click.command()
+@click.argument("command_id")
+@config_option
+@_user_option
+@_timeout_option
+@json_option
+def cancel(
+    command_id: str, *, config: Path | None, user: str | None, timeout_s: float, as_json: bool
+) -> None:
+    """Cancel a command that waits for a person: who ordered it may, and who may approve.
+
+    \b
+    Example:
+      edge-node cancel 01990000-0000-7000-8000-000000000000
+    """
+    _operate("cancel", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+
+
+def _operate(
+    operation: str,
+    command_id: str,
+    *,
+    config: Path | None,
+    user: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    runtime = load(find_config(config)).runtime
+    with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
+        reply = client.operate(operation, timeout_s=timeout_s, command_id=command_id)
+    show(reply, as_json=as_json)
+    sys.exit(1 if reply.kind == "error" else 0)
+
+
+def show(reply: Reply, *, as_json: bool) -> None:
+    """Print an answer, and where it is an error the way out of it."""
+    if as_json:
+        click.echo(json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False))
+        return
+    error = reply.data.get("error")
+    hint = error.get("hint") if isinstance(error, dict) else ""
+    click.echo(f"{reply.text} ({hint})" if hint else reply.text, err=reply.kind == "error")

@@ -1,0 +1,28 @@
+"""What the journal forgets: rows that ended long ago, or that too many others follow.
+
+Functions over a cursor, each within somebody's transaction; knows nothing of what the rows mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_node.journal.schema import KEPT_TABLES
+
+if TYPE_CHECKING:
+    from edge_node.database import Cursor
+
+_STEP_ROWS = 200
+
+
+def prune(cursor: Cursor, *, before: float, rows: int) -> None:
+    """Forget a few of the rows that ended before a time, or that are followed by more than `rows`."""
+    for table, ended in KEPT_TABLES.items():
+        old = f"{ended} AND ended_at < ?"
+        crowded = f"{ended} AND sequence <= (SELECT max(sequence) FROM {table}) - ?"  # noqa: S608 - names of this package
+        for condition, limit in ((old, before), (crowded, rows)):
+            cursor.execute(
+                f"DELETE FROM {table} WHERE sequence IN"  # noqa: S608 - names of this package
+                f" (SELECT sequence FROM {table} WHERE {condition} LIMIT {_STEP_ROWS})",
+                (limit,),
+            )
