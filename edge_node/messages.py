@@ -108,6 +108,21 @@ class DeviceState:
     online: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """Something a stage remembers and wants back after a restart.
+
+    Attributes:
+        owner: The stage it belongs to: `twin` or `triggers`.
+        key: What it is about, unique for its owner.
+        body: What is remembered, as JSON; None where it is to be forgotten.
+    """
+
+    owner: str
+    key: str
+    body: str | None
+
+
 class RequestKind(StrEnum):
     """What made a message into a request."""
 

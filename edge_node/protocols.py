@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Outgoing,
         Passage,
         Request,
+        StateRow,
         Turn,
         Verdict,
     )
@@ -73,6 +74,21 @@ class Twin(Protocol):
 
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
+
+
+class Remembering(Protocol):
+    """A stage whose memory outlives the process."""
+
+    def take_changes(self, *, urgent: bool) -> Sequence[StateRow]:
+        """Return what changed since it was last taken.
+
+        Args:
+            urgent: Only what must be on the disk together with the message that changed it; the rest
+                waits for the next look.
+        """
+
+    def restore(self, rows: Iterable[StateRow]) -> None:
+        """Take up what an earlier process remembered; a row that cannot be read is left out, and told."""
 
 
 class Triggers(Protocol):
