@@ -75,6 +75,9 @@ class Twin(Protocol):
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
 
+    def follow(self, commands: Sequence[Command]) -> None:
+        """Take up what commands want of their devices, as the commands are now."""
+
 
 class Remembering(Protocol):
     """A stage whose memory outlives the process."""
@@ -218,8 +221,22 @@ class Journal(Protocol):
         commands: Sequence[Command] = (),
         outgoing: Iterable[Outgoing] = (),
         dead: str = "",
+        states: Sequence[StateRow] = (),
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it."""
+
+    def remember_states(self, rows: Sequence[StateRow]) -> None:
+        """Write what stages remember, and what the disk refused of it before, in one transaction."""
+
+    def postpone_states(self, rows: Sequence[StateRow]) -> None:
+        """Keep rows that go with the next ones of `remember_states`."""
+
+    def remembered(self, owner: str) -> Sequence[StateRow]:
+        """Return what a stage remembered, in the order in which it was taken."""
+
+    @property
+    def last_turn(self) -> int:
+        """The turn of the row that was taken last; 0 where there is none."""
 
 
 class Progress(Protocol):

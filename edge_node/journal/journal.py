@@ -13,11 +13,12 @@ import structlog
 
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
-from edge_node.journal import inbox, outbox
+from edge_node.journal import inbox, memory, outbox
 from edge_node.journal.pruning import prune
 from edge_node.journal.records import command_from, decision_record
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
+from edge_node.messages import StateRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,7 @@ class Journal:
         self._retention = retention
         self._writer = Writer(database)
         self._concluded = 0
+        self._unwritten = memory.Unwritten()
         self.crowded_out = 0
 
     @classmethod
@@ -136,11 +138,13 @@ class Journal:
         commands: Sequence[Command] = (),
         outgoing: Iterable[Outgoing] = (),
         dead: str = "",
+        states: Sequence[StateRow] = (),
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it.
 
-        It is on the disk on return, but for the end of a message that led to nothing: that is written
-        soon. Lost to a power cut, the message is handled once more, as the first one of the next run.
+        It is on the disk on return, but for the end of a message that led to nothing, and what stages
+        remember of it: that is written soon. Lost to a power cut, the message is handled once more, as the
+        first one of the next run.
 
         Args:
             message: The message that ends; None for what came of the passing of time.
@@ -148,6 +152,7 @@ class Journal:
             commands: Commands as they are now.
             outgoing: What is to leave, in order.
             dead: Why the message could not be handled; empty where it could.
+            states: What stages remember of it; rows that the disk refuses go with the next ones.
 
         Raises:
             JournalError: Nothing of it was written; also where the message has already ended. Of one that
@@ -157,7 +162,9 @@ class Journal:
         records = tuple((each, decision_record(each)) for each in decisions)
         ending = message if message is not None and message.durable else None
         if not (records or commands or leaving or dead):
-            if ending:
+            if states:
+                self._remember_soon(ending, states)
+            elif ending:
                 self._end_soon(ending)
             return
 
@@ -171,10 +178,11 @@ class Journal:
                 outbox.put_command(cursor, command, now=now)
             for each in leaving:
                 outbox.add(cursor, each, now=now)
+            memory.put(cursor, states)
             if self._prunes_now():
                 self._prune(cursor, now=now)
 
-        self._writer.write(write)
+        self._write_states(write, states)
 
     def _end_soon(self, message: Message) -> None:
         now = self._clock()
@@ -190,6 +198,55 @@ class Journal:
                 done=lambda _: None,
                 failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
             )
+
+    def _remember_soon(self, message: Message | None, states: Sequence[StateRow]) -> None:
+        now = self._clock()
+
+        def write(cursor: Cursor) -> None:
+            if message:
+                self._end(cursor, message, dead="", now=now)
+            memory.put(cursor, states)
+
+        def fail(error: EdgeNodeError) -> None:
+            self._unwritten.keep(states)
+            _log.error("state_not_journaled", id=message.id if message else "", reason=str(error))
+
+        try:
+            self._writer.submit(write, done=lambda _: None, failed=fail)
+        except JournalError:
+            self._unwritten.keep(states)
+            raise
+
+    def _write_states(self, write: Callable[[Cursor], None], states: Sequence[StateRow]) -> None:
+        try:
+            self._writer.write(write)
+        except JournalError:
+            self._unwritten.keep(states)
+            raise
+
+    def remember_states(self, rows: Sequence[StateRow]) -> None:
+        """Write what stages remember, and what the disk refused of it before, in one transaction.
+
+        Raises:
+            JournalError: It is not on the disk; it goes with the next rows.
+        """
+        rows = (*self._unwritten.take(), *rows)
+        if rows:
+            self._write_states(lambda cursor: memory.put(cursor, rows), rows)
+
+    def postpone_states(self, rows: Sequence[StateRow]) -> None:
+        """Keep rows that go with the next ones of `remember_states`."""
+        self._unwritten.keep(rows)
+
+    def remembered(self, owner: str) -> tuple[StateRow, ...]:
+        """Return what a stage remembered, in the order in which it was taken."""
+        rows = self._writer.write(lambda cursor: cursor.execute(memory.ALL, (owner,)).fetchall())
+        return tuple(StateRow(*row) for row in rows)
+
+    @property
+    def last_turn(self) -> int:
+        """The turn of the row that was taken last; 0 where there is none."""
+        return int(self._database.execute(memory.LAST_TURN)[0][0])
 
     def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
         if inbox.end(cursor, message.id, dead=dead, now=now):

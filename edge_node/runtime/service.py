@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
-from edge_node.errors import BusError
+from edge_node.errors import BusError, JournalError
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
@@ -190,6 +190,7 @@ class Service:
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
+            save_s=runtime.memory.save,
         )
         self._troubles = Troubles(
             alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
@@ -210,6 +211,7 @@ class Service:
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
+        self._assembly.pipeline.restore()
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
@@ -309,6 +311,7 @@ class Service:
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""
         if commands:
+            self._assembly.pipeline.follow(commands)
             told = self._assembly.announcing.outgoing((), commands)
             self._journal.conclude(None, commands=commands, outgoing=told)
             self._publisher.wake()
@@ -352,12 +355,20 @@ class Service:
         self._standing.drain()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
+        self._save_memory()
         self._say_offline()
         self._bus.stop()
         self._stop_line.stop()
         self._assembly.library.close()
         self._journal.close()
         log.info("stopped")
+
+    def _save_memory(self) -> None:
+        try:
+            while self._assembly.pipeline.save():
+                pass
+        except JournalError:
+            log.exception("memory_not_saved", consequence="the next start knows less")
 
     def _say_offline(self) -> None:
         gone = threading.Event()

@@ -139,6 +139,7 @@ def assemble(
         gate=gate,
         announcing=announcing,
         journal=journal,
+        remembering={"twin": twin},
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     return Assembly(pipeline, announcing, lifecycle, library, twin)

@@ -148,6 +148,7 @@ class Hall:
             gate=gate,
             announcing=Announcing(TOPICS, clock=self.clock),
             journal=self.journal,
+            remembering={"twin": self.twin},
         )
         self.pipeline = Pipeline(stages, passages=3)
 
