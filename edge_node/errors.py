@@ -314,6 +314,15 @@ class EdgeSilent(BusError):
         )
 
 
+class OperationRefused(BusError):
+    """An edge did not do what it was asked for."""
+
+    code = "operation_refused"
+
+    def __init__(self, operation: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(f"{operation}: refused: {reason}", hint=hint)
+
+
 class DatabaseError(EdgeNodeError):
     """A database file cannot be opened, read or written."""
 

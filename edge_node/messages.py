@@ -486,6 +486,7 @@ class Operated:
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
         command: The command whose state it changed, or None.
+        data: What else the answer holds, by key.
     """
 
     operation: str
@@ -493,6 +494,7 @@ class Operated:
     correlation: str
     text: str
     command: Command | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

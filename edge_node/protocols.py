@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Command,
         CommandDraft,
         Decision,
+        DeviceReport,
         DeviceState,
         Draft,
         Generation,
@@ -74,6 +75,9 @@ class Twin(Protocol):
 
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
+
+    def reports(self, *, node: str = "", after: str = "") -> Iterator[DeviceReport]:
+        """Yield all that is known of devices, of one node or all, behind `NODE/DEVICE` in their order."""
 
     def follow(self, commands: Sequence[Command]) -> None:
         """Take up what commands want of their devices, as the commands are now."""

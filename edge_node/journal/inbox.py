@@ -17,6 +17,11 @@ OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  #
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
 BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages received after a time below a length and a prefix of topics, in the order they came."""
+RECENT = (
+    f"SELECT {_COLUMNS}, sequence FROM inbox WHERE received_at > ? AND sequence > max(?,"  # noqa: S608 - names of this module
+    " (SELECT coalesce(max(sequence), 0) FROM inbox) - ?) ORDER BY sequence LIMIT 200"
+)
+"""Some of the last messages received after a time, behind a place, as they came; each with its place."""
 _REDELIVERED_ROWS = 4096
 """How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
 dies again and again each new start adds rows for those that are delivered again."""

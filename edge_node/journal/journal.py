@@ -21,7 +21,7 @@ from edge_node.journal.writer import Writer
 from edge_node.messages import StateRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edge_node.database import Cursor
@@ -275,6 +275,13 @@ class Journal:
         """Return the messages on topics that begin with `prefix`, ended or not, in the order they came."""
         rows = self._database.execute(inbox.BELOW, (since, len(prefix), prefix))
         return tuple(inbox.message_from(row) for row in rows)
+
+    def recent(self, *, since: float, last: int = 10_000) -> Iterator[Message]:
+        """Yield those of the last messages that were received after a time, ended or not, as they came."""
+        place = 0
+        while rows := self._database.execute(inbox.RECENT, (since, place, last)):
+            place = rows[-1][-1]
+            yield from (inbox.message_from(row) for row in rows)
 
     @property
     def request_s(self) -> float:

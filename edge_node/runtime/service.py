@@ -211,7 +211,7 @@ class Service:
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
-        self._assembly.pipeline.restore()
+        self._remember()
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
@@ -224,6 +224,12 @@ class Service:
         gc.freeze()
         self._ready.set()
         notify("READY=1\nSTATUS=running")
+
+    def _remember(self) -> None:
+        """Know again what was known before: what was saved, and what came after that and was journaled."""
+        twin = self._assembly.twin
+        self._assembly.pipeline.restore()
+        twin.recall(self._journal.recent(since=time.time() - twin.longest_stale_s))
 
     def _subscribe(self) -> None:
         """Ask for every topic of the configuration, and no more for those of the run before.

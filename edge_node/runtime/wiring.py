@@ -131,7 +131,7 @@ def assemble(
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
+        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,

@@ -24,7 +24,7 @@ from edge_node.twin.listening import MAX_STRING, Index, Listener, kind_of
 from edge_node.twin.refusals import Refusals, names_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import LimitsConfig
@@ -108,6 +108,8 @@ class DeviceTwin:
                 self._hear(message, recalled=True)
             except PayloadInvalid:
                 continue  # it was refused, and its sender told, when it came
+        # The same for devices, times and values.
+        self.refusals = Refusals()
 
     def state(self, node: str, device: str) -> DeviceState | None:
         """Return the state of a device in a node's words, or None where it was never heard."""
@@ -123,6 +125,16 @@ class DeviceTwin:
         """Return the devices a node has heard from, sorted."""
         with self._lock:
             return tuple(sorted(self._known.get(node, ())))
+
+    def reports(self, *, node: str = "", after: str = "") -> Iterator[DeviceReport]:
+        """Yield all that is known of devices, of one node or all, behind `NODE/DEVICE` in their order."""
+        names = [node] if node else sorted(self._known)
+        first = tuple(after.split("/", 1))
+        for name in names:
+            for device in self.devices(name):
+                report = self.report(name, device) if (name, device) > first else None
+                if report is not None:
+                    yield report
 
     def report(self, node: str, device: str) -> DeviceReport | None:
         """Return all that is known of a device, also what is stale, or None where it was never heard."""

@@ -140,6 +140,7 @@ class Hall:
                 lifecycle=self.lifecycle,
                 gate=gate,
                 stop=latch,
+                twin=self.twin,
             ),
             triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
