@@ -18,7 +18,7 @@ from edge_node.messages import Request, RequestKind, StateRow
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from edge_node.protocols import Journal, Remembering
+    from edge_node.protocols import Remembering, States
 
 log = structlog.get_logger(__name__)
 
@@ -32,22 +32,22 @@ class Memory:
 
     Args:
         stages: The stages by the owner that their rows name.
-        journal: Where rows are kept.
+        states: Where rows are kept.
     """
 
-    def __init__(self, stages: Mapping[str, Remembering], *, journal: Journal) -> None:
+    def __init__(self, stages: Mapping[str, Remembering], *, states: States) -> None:
         self._stages = stages
-        self._journal = journal
+        self._states = states
         self._turns = itertools.count(1)
         self._begun: dict[str, tuple[Request, ...]] = {}
         self._recorded: dict[str, tuple[Request, ...]] = {}
 
     def restore(self) -> None:
         """Give every stage its rows of the last run."""
-        self._turns = itertools.count(self._journal.last_turn + 1)
+        self._turns = itertools.count(self._states.last_turn + 1)
         for owner, stage in self._stages.items():
-            stage.restore(self._journal.remembered(owner))
-        for row in self._journal.remembered(_OWNER):
+            stage.restore(self._states.remembered(owner))
+        for row in self._states.remembered(_OWNER):
             try:
                 requests = _requests(row.body or "[]")
             except (TypeError, ValueError, KeyError) as problem:

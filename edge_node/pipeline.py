@@ -127,7 +127,7 @@ class Pipeline:
     def __init__(self, stages: Stages, *, passages: int) -> None:
         self._stages = stages
         self._passages = passages
-        self._memory = Memory(stages.remembering, journal=stages.journal)
+        self._memory = Memory(stages.remembering, states=stages.journal.states)
         # What one verdict allows counts for the next, whichever thread it is on; and what a stage remembers
         # is taken together with the message that changed it, and with no half of another one.
         self._one_at_a_time = threading.Lock()
@@ -146,7 +146,7 @@ class Pipeline:
         """
         with self._one_at_a_time:
             rows = self._memory.take(urgent=False)
-        self._stages.journal.remember_states(rows)
+        self._stages.journal.states.remember(rows)
         return bool(rows)
 
     def interrupted(self, *, but: Iterable[Message]) -> list[Generator[Result | None, None, None]]:
@@ -238,7 +238,7 @@ class Pipeline:
         states, begun.states = begun.states, ()
         # What the disk refuses is written later, together with this record.
         with suppress(JournalError):
-            self._stages.journal.remember_states((*states, record))
+            self._stages.journal.states.remember((*states, record))
 
     def _conclude(self, begun: _Begun, decisions: Sequence[Decision]) -> None:
         do, operated = self._stages, begun.operated
@@ -268,7 +268,7 @@ class Pipeline:
             yield forgotten
         except JournalError:
             if requests:
-                self._stages.journal.postpone_states([self._memory.record(key, requests)])
+                self._stages.journal.states.postpone([self._memory.record(key, requests)])
             raise
 
     def _followed(self, commands: Sequence[Command]) -> Sequence[StateRow]:

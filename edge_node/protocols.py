@@ -98,6 +98,23 @@ class Remembering(Protocol):
         """Take up what an earlier process remembered; a row that cannot be read is left out, and told."""
 
 
+class States(Protocol):
+    """Where the rows of stages are kept."""
+
+    def remember(self, rows: Sequence[StateRow]) -> None:
+        """Write rows, and what the disk refused before, in one transaction."""
+
+    def postpone(self, rows: Iterable[StateRow]) -> None:
+        """Keep rows that go with the next ones of `remember`."""
+
+    def remembered(self, owner: str) -> Sequence[StateRow]:
+        """Return what a stage remembered, in the order in which it was taken."""
+
+    @property
+    def last_turn(self) -> int:
+        """The turn of the row that was taken last; 0 where there is none."""
+
+
 class Triggers(Protocol):
     """What makes a message, or the passing of time, into requests."""
 
@@ -229,18 +246,9 @@ class Journal(Protocol):
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it."""
 
-    def remember_states(self, rows: Sequence[StateRow]) -> None:
-        """Write what stages remember, and what the disk refused of it before, in one transaction."""
-
-    def postpone_states(self, rows: Sequence[StateRow]) -> None:
-        """Keep rows that go with the next ones of `remember_states`."""
-
-    def remembered(self, owner: str) -> Sequence[StateRow]:
-        """Return what a stage remembered, in the order in which it was taken."""
-
     @property
-    def last_turn(self) -> int:
-        """The turn of the row that was taken last; 0 where there is none."""
+    def states(self) -> States:
+        """What stages remember over a restart."""
 
 
 class Progress(Protocol):

@@ -81,7 +81,7 @@ def test_readings_that_change_nothing_urgent_write_no_rows(enter: Callable[..., 
     for _ in range(3):
         hall.walk(hall.telemetry(**CALM))
 
-    assert hall.journal.remembered("twin") == ()
+    assert hall.journal.states.remembered("twin") == ()
 
 
 def test_what_a_command_wants_is_on_the_disk_with_the_command(enter: Callable[..., Hall]) -> None:
@@ -101,7 +101,7 @@ def test_what_a_command_wanted_is_desired_no_more_once_it_is_reported(enter: Cal
     hall.now += 1
 
     hall.walk(hall.telemetry(rpm=30))
-    hall.journal.remembered("twin")
+    hall.journal.states.remembered("twin")
 
     assert speed(hall).desired is None
     assert speed(enter()).desired is None
@@ -134,7 +134,7 @@ def test_an_alarm_that_waited_for_the_model_is_decided_after_a_crash_and_fires_o
 
     assert (hops, [each.request.trigger for each in result.decisions]) == (1, ["shaking"])
     assert again.journal.unfinished() == ()
-    assert again.journal.remembered("begun") == ()
+    assert again.journal.states.remembered("begun") == ()
 
 
 def test_an_alarm_of_a_reading_that_is_not_journaled_is_decided_after_a_crash_too(
@@ -153,7 +153,7 @@ def test_an_alarm_of_a_reading_that_is_not_journaled_is_decided_after_a_crash_to
 
     assert result is not None
     assert [each.request.trigger for each in result.decisions] == ["shaking"]
-    assert again.journal.remembered("begun") == ()
+    assert again.journal.states.remembered("begun") == ()
     assert enter().pipeline.interrupted(but=()) == []
 
 
@@ -165,7 +165,7 @@ def test_a_message_that_failed_leaves_nothing_to_be_done_again(enter: Callable[.
 
     hall.pipeline.bury(shaken, InternalFault("ValueError"))
 
-    assert hall.journal.remembered("begun") == ()
+    assert hall.journal.states.remembered("begun") == ()
 
 
 def test_what_fired_stays_to_be_decided_where_its_end_finds_no_room_on_the_disk(
@@ -178,10 +178,10 @@ def test_what_fired_stays_to_be_decided_where_its_end_finds_no_room_on_the_disk(
 
     with pytest.raises(JournalError):
         hall.walk(unknown)
-    assert hall.journal.remembered("begun") == ()
+    assert hall.journal.states.remembered("begun") == ()
     hall.pipeline.save()
 
-    (kept,) = hall.journal.remembered("begun")
+    (kept,) = hall.journal.states.remembered("begun")
     assert kept.key == unknown.id
 
 

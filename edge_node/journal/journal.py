@@ -6,7 +6,6 @@ Knows values and tables; knows nothing of MQTT or of why something was decided.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -14,11 +13,10 @@ import structlog
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, memory, outbox
-from edge_node.journal.pruning import prune
+from edge_node.journal.pruning import Retention, prune
 from edge_node.journal.records import command_from, decision_record
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
-from edge_node.messages import StateRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,31 +24,17 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
     from edge_node.journal.outbox import Parcel
-    from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
+    from edge_node.messages import Command, CommandState, Decision, Message, Outgoing, StateRow
 
 _PRUNE_EVERY = 32
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long the journal remembers what has ended.
-
-    Attributes:
-        age_s: Longest time.
-        rows: Most rows of each table.
-        request_s: Time within which the same request from the same caller counts as sent twice.
-    """
-
-    age_s: float = 30 * 86_400.0
-    rows: int = 50_000
-    request_s: float = 3600.0
 
 
 class Journal:
     """The journal of one edge; every method may be called from any thread.
 
     Attributes:
+        states: What stages remember over a restart.
         crowded_out: Announcements that were given up because too many others came behind them unsent.
     """
 
@@ -60,7 +44,7 @@ class Journal:
         self._retention = retention
         self._writer = Writer(database)
         self._concluded = 0
-        self._unwritten = memory.Unwritten()
+        self.states = memory.States(database, writer=self._writer)
         self.crowded_out = 0
 
     @classmethod
@@ -163,7 +147,7 @@ class Journal:
         ending = message if message is not None and message.durable else None
         if not (records or commands or leaving or dead):
             if states:
-                self._remember_soon(ending, states)
+                self._end_soon_with(ending, states)
             elif ending:
                 self._end_soon(ending)
             return
@@ -182,7 +166,7 @@ class Journal:
             if self._prunes_now():
                 self._prune(cursor, now=now)
 
-        self._write_states(write, states)
+        self.states.write(write, states)
 
     def _end_soon(self, message: Message) -> None:
         now = self._clock()
@@ -199,7 +183,7 @@ class Journal:
                 failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
             )
 
-    def _remember_soon(self, message: Message | None, states: Sequence[StateRow]) -> None:
+    def _end_soon_with(self, message: Message | None, states: Sequence[StateRow]) -> None:
         now = self._clock()
 
         def write(cursor: Cursor) -> None:
@@ -207,46 +191,7 @@ class Journal:
                 self._end(cursor, message, dead="", now=now)
             memory.put(cursor, states)
 
-        def fail(error: EdgeNodeError) -> None:
-            self._unwritten.keep(states)
-            _log.error("state_not_journaled", id=message.id if message else "", reason=str(error))
-
-        try:
-            self._writer.submit(write, done=lambda _: None, failed=fail)
-        except JournalError:
-            self._unwritten.keep(states)
-            raise
-
-    def _write_states(self, write: Callable[[Cursor], None], states: Sequence[StateRow]) -> None:
-        try:
-            self._writer.write(write)
-        except JournalError:
-            self._unwritten.keep(states)
-            raise
-
-    def remember_states(self, rows: Sequence[StateRow]) -> None:
-        """Write what stages remember, and what the disk refused of it before, in one transaction.
-
-        Raises:
-            JournalError: It is not on the disk; it goes with the next rows.
-        """
-        rows = (*self._unwritten.take(), *rows)
-        if rows:
-            self._write_states(lambda cursor: memory.put(cursor, rows), rows)
-
-    def postpone_states(self, rows: Sequence[StateRow]) -> None:
-        """Keep rows that go with the next ones of `remember_states`."""
-        self._unwritten.keep(rows)
-
-    def remembered(self, owner: str) -> tuple[StateRow, ...]:
-        """Return what a stage remembered, in the order in which it was taken."""
-        rows = self._writer.write(lambda cursor: cursor.execute(memory.ALL, (owner,)).fetchall())
-        return tuple(StateRow(*row) for row in rows)
-
-    @property
-    def last_turn(self) -> int:
-        """The turn of the row that was taken last; 0 where there is none."""
-        return int(self._database.execute(memory.LAST_TURN)[0][0])
+        self.states.submit(write, states)
 
     def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
         if inbox.end(cursor, message.id, dead=dead, now=now):
@@ -277,11 +222,8 @@ class Journal:
         return tuple(inbox.message_from(row) for row in rows)
 
     def recent(self, *, since: float, last: int = 10_000) -> Iterator[Message]:
-        """Yield those of the last messages that were received after a time, ended or not, as they came."""
-        place = 0
-        while rows := self._database.execute(inbox.RECENT, (since, place, last)):
-            place = rows[-1][-1]
-            yield from (inbox.message_from(row) for row in rows)
+        """Return those of the last messages that were received after a time, ended or not, as they came."""
+        return inbox.recent(self._database.execute, since=since, last=last)
 
     @property
     def request_s(self) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
-from edge_node.errors import BusError, JournalError
+from edge_node.errors import BusError
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
@@ -26,6 +26,7 @@ from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.remembering import remember, save
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
@@ -211,7 +212,7 @@ class Service:
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
-        self._remember()
+        remember(self._assembly, journal=self._journal, now=time.time())
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
@@ -224,12 +225,6 @@ class Service:
         gc.freeze()
         self._ready.set()
         notify("READY=1\nSTATUS=running")
-
-    def _remember(self) -> None:
-        """Know again what was known before: what was saved, and what came after that and was journaled."""
-        twin = self._assembly.twin
-        self._assembly.pipeline.restore()
-        twin.recall(self._journal.recent(since=time.time() - twin.longest_stale_s))
 
     def _subscribe(self) -> None:
         """Ask for every topic of the configuration, and no more for those of the run before.
@@ -361,20 +356,13 @@ class Service:
         self._standing.drain()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
-        self._save_memory()
+        save(self._assembly.pipeline)
         self._say_offline()
         self._bus.stop()
         self._stop_line.stop()
         self._assembly.library.close()
         self._journal.close()
         log.info("stopped")
-
-    def _save_memory(self) -> None:
-        try:
-            while self._assembly.pipeline.save():
-                pass
-        except JournalError:
-            log.exception("memory_not_saved", consequence="the next start knows less")
 
     def _say_offline(self) -> None:
         gone = threading.Event()

@@ -31,7 +31,7 @@ def row(key: str, body: str | None, turn: int, *, owner: str = "twin") -> StateR
 
 
 def bodies(journal: Journal, owner: str = "twin") -> dict[str, str | None]:
-    return {each.key: each.body for each in journal.remembered(owner)}
+    return {each.key: each.body for each in journal.states.remembered(owner)}
 
 
 def receive(journal: Journal, message: Message) -> None:
@@ -39,26 +39,26 @@ def receive(journal: Journal, message: Message) -> None:
 
 
 def test_rows_are_kept_by_owner_and_key(journal: Journal) -> None:
-    journal.remember_states([row("a", "1", 1), row("b", "2", 2), row("a", "x", 3, owner="triggers")])
-    journal.remember_states([row("a", "3", 4)])
+    journal.states.remember([row("a", "1", 1), row("b", "2", 2), row("a", "x", 3, owner="triggers")])
+    journal.states.remember([row("a", "3", 4)])
 
     assert bodies(journal) == {"a": "3", "b": "2"}
     assert bodies(journal, "triggers") == {"a": "x"}
-    assert journal.last_turn == 4
+    assert journal.states.last_turn == 4
 
 
 def test_a_row_that_comes_late_replaces_nothing_newer_and_brings_nothing_back(journal: Journal) -> None:
-    journal.remember_states([row("a", "new", 5), row("b", None, 6)])
+    journal.states.remember([row("a", "new", 5), row("b", None, 6)])
 
-    journal.remember_states([row("a", "old", 3), row("b", "old", 4)])
+    journal.states.remember([row("a", "old", 3), row("b", "old", 4)])
 
     assert bodies(journal) == {"a": "new"}
 
 
 def test_forgotten_rows_leave_the_file_in_time(journal: Journal) -> None:
-    journal.remember_states([row("a", None, 1)])
+    journal.states.remember([row("a", None, 1)])
 
-    journal.remember_states([row("b", "1", 20_000)])
+    journal.states.remember([row("b", "1", 20_000)])
 
     assert journal._database.execute("SELECT key FROM memory") == [("b",)]
 
@@ -91,7 +91,7 @@ def test_rows_that_the_disk_refused_go_with_the_next_ones(journal: Journal) -> N
     journal.conclude(MESSAGE, states=[row("a", "refused", 1), row("b", "refused", 2)])
     assert bodies(journal) == {}
 
-    journal.remember_states([row("a", "later", 3)])
+    journal.states.remember([row("a", "later", 3)])
 
     assert bodies(journal) == {"a": "later", "b": "refused"}
 
@@ -101,4 +101,4 @@ def test_a_closed_journal_keeps_no_rows_and_says_so(tmp_path: Path) -> None:
     closed.close()
 
     with pytest.raises(JournalError, match="closed"):
-        closed.remember_states([row("a", "1", 1)])
+        closed.states.remember([row("a", "1", 1)])
