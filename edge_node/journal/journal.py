@@ -53,7 +53,7 @@ class Journal:
         path: Path,
         *,
         clock: Callable[[], float],
-        retention: Retention = Retention(),
+        retention: Retention | None = None,
     ) -> Journal:
         """Return the journal in `path`, made where it is missing; a corrupt file is set aside.
 
@@ -66,7 +66,7 @@ class Journal:
             JournalError: It cannot be opened or was written by a newer version.
         """
         database = Database.open(path, migrations=MIGRATIONS, set_aside=True, error=JournalError)
-        return cls(database, clock=clock, retention=retention)
+        return cls(database, clock=clock, retention=retention or Retention())
 
     @property
     def alive(self) -> bool:

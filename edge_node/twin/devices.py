@@ -216,7 +216,10 @@ class DeviceTwin:
                 node, device, reports, message, stale_s=stale_s[node, device], recalled=recalled
             )
             if news is not None:
-                fields = {name: each.value for name, each in news.items() if each.value is not None}
+                # What a device says late of a time long gone fires nothing and proves nothing.
+                fields = {
+                    name: each.value for name, each in news.items() if each.is_fresh(message.received_at)
+                }
                 at = max((each.at for each in news.values()), default=message.received_at)
                 observations.append(Observation(node, device, fields, at))
         return () if message.retained else tuple(observations)
@@ -301,9 +304,6 @@ class DeviceTwin:
         if full or not usable:
             self.refusals.device(message, known=self._count, limit=self._limits.devices, full=full)
             return None
-        return self._add(node, device)
-
-    def _add(self, node: str, device: str) -> Known:
         self._count += 1
         known = self._known[node][device] = Known()
         return known
@@ -330,9 +330,8 @@ class DeviceTwin:
     def _follow(self, command: Command) -> None:
         wanted, name = command.expectation, command.device or command.node
         known = self._known[command.node].get(name)
-        if wanted is None or (known is None and command.state not in _ORDERED):
+        if wanted is None or known is None:  # a device is known once it was heard
             return
-        known = known or self._add(command.node, name)
         before = known.desired.get(wanted.field)
         own = before is not None and before.command_id == command.id
         if command.state is CommandState.SENT and not own:
