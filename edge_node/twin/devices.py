@@ -42,7 +42,7 @@ FORGET_S = 86_400.0
 _LOOK_FOR_ROOM_S = 60.0
 _ROWS = 2000
 """Most devices that are written at once; the others follow at the next look."""
-_TOPICS = 256
+_TOPICS = 4096
 _ORDERED = frozenset(
     {CommandState.SENT, CommandState.ACKNOWLEDGED, CommandState.UNVERIFIED, CommandState.UNKNOWN}
 )
@@ -217,10 +217,13 @@ class DeviceTwin:
             )
             if news is not None:
                 # What a device says late of a time long gone fires nothing and proves nothing.
+                at = message.received_at
                 fields = {
-                    name: each.value for name, each in news.items() if each.is_fresh(message.received_at)
+                    name: each.value
+                    for name, each in news.items()
+                    if each.value is not None and (each.told_at is None or each.is_fresh(at))
                 }
-                at = max((each.at for each in news.values()), default=message.received_at)
+                at = max([each.at for each in news.values()], default=at)
                 observations.append(Observation(node, device, fields, at))
         return () if message.retained else tuple(observations)
 
@@ -281,7 +284,7 @@ class DeviceTwin:
                 return None
             for name, report in told.items():
                 before = known.values.get(name)
-                if before is not None and kind_of(before.value) != kind_of(report.value):
+                if before is not None and type(before.value) is not type(report.value):
                     self._doubt(message, node, name, before=before, report=report)
             news = known.take_up(told, retained=message.retained, recalled=recalled)
             if not recalled or at >= known.seen_at:
@@ -293,9 +296,9 @@ class DeviceTwin:
 
     def _doubt(self, message: Message, node: str, name: str, *, before: Reported, report: Reported) -> None:
         """Tell that a value is of another type than before; it is taken all the same."""
-        if before.value is not None and report.value is not None:
-            expected, came = f"{kind_of(before.value)}, as before", kind_of(report.value)
-            self.refusals.value(message, node=node, field=name, expected=expected, came=came)
+        expected, came = kind_of(before.value), kind_of(report.value)
+        if expected and came and expected != came:
+            self.refusals.value(message, node=node, field=name, expected=f"{expected}, as before", came=came)
 
     def _make(self, node: str, device: str, message: Message) -> Known | None:
         """Return a new device, or None where it has no usable name or there is no room."""

@@ -101,11 +101,13 @@ class Known:
         news = {}
         for name, report in told.items():
             known = self.values.get(name)
-            if known is not None:
-                if not report.follows(known, recalled=recalled):
-                    continue
-                if retained and is_same(known.value, report.value):
-                    continue
+            # Most devices tell no time, and their reports follow each other as they come.
+            timed = recalled or report.told_at is not None
+            if known is not None and (
+                (timed and not report.follows(known, recalled=recalled))
+                or (retained and is_same(known.value, report.value))
+            ):
+                continue
             news[name] = report
         self.values.update(news)
         return news

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_STRING = 256
 """Characters of a text value; a longer one is not taken up."""
 _WHOLE = "$"
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _GREATEST_INTEGER = 2**63 - 1
 _LEAST_MILLISECONDS = 1e11
 """From here on a number is milliseconds since the epoch: as seconds it would lie beyond the year 5000."""
@@ -184,16 +185,13 @@ def read_time(value: Any) -> float:
 
 def kind_of(value: Any) -> str:
     """Return what a value is, as people say it; empty for one that is of no use."""
-    match value:
-        case float() if math.isfinite(value):
-            return "a number"
-        case str() if len(value) <= MAX_STRING:
-            return "a text"
-        case bool():
-            return "true or false"
-        case int() if abs(value) <= _GREATEST_INTEGER:
-            return "a number"
-    return ""
+    kind = _KINDS.get(type(value), "")
+    if kind == "a text":
+        return kind if len(value) <= MAX_STRING else ""
+    if kind == "a number":
+        usable = math.isfinite(value) if type(value) is float else abs(value) <= _GREATEST_INTEGER
+        return kind if usable else ""
+    return kind
 
 
 def _steps(path: str) -> tuple[str, ...]:
