@@ -6,12 +6,9 @@ kept and compared, never run and never searched for meaning.
 
 from __future__ import annotations
 
-import json
-import math
 import threading
 import time
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,9 +16,10 @@ import structlog
 from edge_node.errors import PayloadInvalid
 from edge_node.messages import CommandState, DeviceReport, DeviceState, FieldReport, Observation, StateRow
 from edge_node.payloads import read_json, read_text
-from edge_node.twin.known import Desired, Known, Reported, read, written
+from edge_node.twin.known import Desired, Known, Reported
 from edge_node.twin.listening import MAX_STRING, Index, Listener, kind_of
 from edge_node.twin.refusals import Refusals, names_device
+from edge_node.twin.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,20 +31,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-OWNER = "twin"
-"""Whose rows the twin's are."""
 AHEAD_S = 60.0
 """How far a device's own time may lie in the future."""
-FORGET_S = 86_400.0
-"""Silence after which a device that was never commanded makes room, where the twin is full."""
-_LOOK_FOR_ROOM_S = 60.0
-_ROWS = 2000
-"""Most devices that are written at once; the others follow at the next look."""
 _TOPICS = 4096
 _ORDERED = frozenset(
     {CommandState.SENT, CommandState.ACKNOWLEDGED, CommandState.UNVERIFIED, CommandState.UNKNOWN}
 )
-_SHOWN = 40
 
 _Device = tuple[str, str]
 
@@ -82,12 +72,7 @@ class DeviceTwin:
         listeners = [listener for node in nodes for listener in Listener.of(node)]
         # The same devices speak again and again.
         self._listeners = lru_cache(maxsize=_TOPICS)(Index(listeners).find)
-        self._entries = _entries(listeners)
-        self._known: dict[str, dict[str, Known]] = {node.name: {} for node in nodes}
-        self._count = 0
-        self._changed: dict[_Device, None] = {}
-        self._urgent: dict[_Device, None] = {}
-        self._looked_at = -math.inf
+        self._roster = Roster((node.name for node in nodes), listeners=listeners, limit=limits.devices)
         self._lock = threading.Lock()
         self.refusals = Refusals()
 
@@ -115,7 +100,7 @@ class DeviceTwin:
         """Return the state of a device in a node's words, or None where it was never heard."""
         now = self._clock()
         with self._lock:
-            known = self._known.get(node, {}).get(device)
+            known = self._roster.find(node, device)
             if known is None:
                 return None
             fields = {name: each.value for name, each in known.values.items() if each.is_fresh(now)}
@@ -124,11 +109,11 @@ class DeviceTwin:
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
         with self._lock:
-            return tuple(sorted(self._known.get(node, ())))
+            return self._roster.names(node)
 
     def reports(self, *, node: str = "", after: str = "") -> Iterator[DeviceReport]:
         """Yield all that is known of devices, of one node or all, behind `NODE/DEVICE` in their order."""
-        names = [node] if node else sorted(self._known)
+        names = (node,) if node else self._roster.nodes
         first = tuple(after.split("/", 1))
         for name in names:
             for device in self.devices(name):
@@ -140,7 +125,7 @@ class DeviceTwin:
         """Return all that is known of a device, also what is stale, or None where it was never heard."""
         now = self._clock()
         with self._lock:
-            known = self._known.get(node, {}).get(device)
+            known = self._roster.find(node, device)
             if known is None:
                 return None
             names = sorted({*known.values, *known.desired})
@@ -155,8 +140,7 @@ class DeviceTwin:
         """
         with self._lock:
             for command in commands:
-                if command.expectation is not None and command.node in self._known:
-                    self._follow(command)
+                self._follow(command)
 
     def take_changes(self, *, urgent: bool) -> tuple[StateRow, ...]:
         """Return the devices that changed since they were last taken, oldest change first, a bounded number.
@@ -165,13 +149,7 @@ class DeviceTwin:
             urgent: Only those whose orders changed.
         """
         with self._lock:
-            if urgent and not self._urgent:
-                return ()
-            taken = list(self._urgent) if urgent else list(islice(self._changed, _ROWS))
-            for device in taken:
-                self._urgent.pop(device, None)
-                self._changed.pop(device, None)
-            return tuple(self._row(*device) for device in taken)
+            return self._roster.take(urgent=urgent)
 
     def restore(self, rows: Iterable[StateRow]) -> None:
         """Take up what an earlier process remembered; what cannot be read is left out, and told.
@@ -180,22 +158,12 @@ class DeviceTwin:
         listened to are left out.
         """
         with self._lock:
-            for row in rows:
-                try:
-                    node, device = json.loads(row.key)
-                    known = read(row.body or "", entries=self._entries.get(node, {}))
-                except (ValueError, KeyError, TypeError, AttributeError) as problem:
-                    log.warning("device_not_remembered", key=row.key[:_SHOWN], reason=repr(problem)[:200])
-                    continue
-                if node in self._known and self._count < self._limits.devices:
-                    self._count += device not in self._known[node]
-                    self._known[node][device] = known
+            self._roster.restore(rows)
 
     @property
     def longest_stale_s(self) -> float:
         """The longest time for which any value counts."""
-        entries = (ages for fields in self._entries.values() for ages in fields.values())
-        return max((age for ages in entries for age in ages.values()), default=0.0)
+        return self._roster.longest_stale_s
 
     def _hear(self, message: Message, *, recalled: bool) -> tuple[Observation, ...]:
         heard = self._listeners(message.topic)
@@ -279,7 +247,7 @@ class DeviceTwin:
         """Return what is news, which is kept; None where there was no room for the device."""
         at, live = message.received_at, not message.retained
         with self._lock:
-            known = self._known[node].get(device) or self._make(node, device, message)
+            known = self._roster.find(node, device) or self._make(node, device, message)
             if known is None:
                 return None
             for name, report in told.items():
@@ -289,9 +257,9 @@ class DeviceTwin:
             news = known.take_up(told, retained=message.retained, recalled=recalled)
             if not recalled or at >= known.seen_at:
                 known.hear(at, stale_s=stale_s, live=live)
-            self._changed[node, device] = None
+            self._roster.mark(node, device)
             if live and known.desired and known.confirm(news):
-                self._urgent[node, device] = None
+                self._roster.mark(node, device, urgent=True)
             return news
 
     def _doubt(self, message: Message, node: str, name: str, *, before: Reported, report: Reported) -> None:
@@ -303,36 +271,15 @@ class DeviceTwin:
     def _make(self, node: str, device: str, message: Message) -> Known | None:
         """Return a new device, or None where it has no usable name or there is no room."""
         usable = names_device(device)
-        full = usable and self._count >= self._limits.devices and not self._has_made_room(message.received_at)
-        if full or not usable:
-            self.refusals.device(message, known=self._count, limit=self._limits.devices, full=full)
-            return None
-        self._count += 1
-        known = self._known[node][device] = Known()
+        known = self._roster.add(node, device, now=message.received_at) if usable else None
+        if known is None:
+            count, limit = self._roster.count, self._limits.devices
+            self.refusals.device(message, known=count, limit=limit, full=usable)
         return known
-
-    def _has_made_room(self, now: float) -> bool:
-        """Return whether devices gave way that were silent for long and never commanded."""
-        if abs(now - self._looked_at) < _LOOK_FOR_ROOM_S:
-            return False
-        self._looked_at = now
-        silent = [
-            (node, name)
-            for node, devices in self._known.items()
-            for name, known in devices.items()
-            if now - known.seen_at > FORGET_S and not known.commanded
-        ]
-        for node, name in silent:
-            del self._known[node][name]
-            self._changed[node, name] = None
-        self._count -= len(silent)
-        if silent:
-            log.info("devices_forgotten", count=len(silent), reason="silent for a day, and room was needed")
-        return bool(silent)
 
     def _follow(self, command: Command) -> None:
         wanted, name = command.expectation, command.device or command.node
-        known = self._known[command.node].get(name)
+        known = self._roster.find(command.node, name)
         if wanted is None or known is None:  # a device is known once it was heard
             return
         before = known.desired.get(wanted.field)
@@ -344,22 +291,7 @@ class DeviceTwin:
             del known.desired[wanted.field]
         else:
             return
-        self._urgent[command.node, name] = None
-
-    def _row(self, node: str, device: str) -> StateRow:
-        known = self._known[node].get(device)
-        key = json.dumps([node, device], ensure_ascii=False)
-        return StateRow(OWNER, key, None if known is None else written(known))
-
-
-def _entries(listeners: Iterable[Listener]) -> dict[str, dict[str, dict[int, float]]]:
-    """Return node to field to the places of the entries that read it, each with its `stale`."""
-    entries: dict[str, dict[str, dict[int, float]]] = {}
-    for listener in listeners:
-        fields = entries.setdefault(listener.node, {})
-        for name, _ in listener.paths:
-            fields.setdefault(name, {})[listener.entry] = listener.stale_s
-    return entries
+        self._roster.mark(command.node, name, urgent=True)
 
 
 def _field_report(known: Known, name: str, *, now: float) -> FieldReport:
