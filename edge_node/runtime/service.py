@@ -26,6 +26,7 @@ from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.readings_line import ReadingsLine, readings_among
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
@@ -176,6 +177,19 @@ class Service:
         """Make what takes messages in and walks them down the path, and what looks after it."""
         runtime, clock = self._configuration.runtime, time.time
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._readings = ReadingsLine(
+            readings_among(self._heard_filters(), own=self._own_filters()),
+            probe=self._topics.probe(f"{self._boot}-readings"),
+            connect=lambda listeners: MqttBus(
+                # Nothing of it is worth keeping over the end of a connection.
+                runtime.broker.model_copy(update={"session": 0.0}),
+                client_id=f"edge-node-{runtime.edge}-readings",
+                listeners=listeners,
+                max_payload_bytes=runtime.limits.payload,
+            ),
+            on_reading=self._backlog.put,
+            on_settled=self._judge,
+        )
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -216,6 +230,7 @@ class Service:
         self._dispatcher.start()
         self._publisher.start()
         self._stop_line.start()
+        self._readings.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
@@ -234,12 +249,23 @@ class Service:
         self._journal.remember(_FILTERS_KEY, json.dumps(filters))
 
     def _filters(self) -> dict[str, int]:
-        """Return every topic filter with its quality of service."""
+        """Return every topic filter of the main connection with its quality of service."""
+        own, heard = self._own_filters(), self._heard_filters()
+        apart = readings_among(heard, own=own)
+        return own | {name: max(qos, own.get(name, 0)) for name, qos in heard.items() if name not in apart}
+
+    def _own_filters(self) -> dict[str, int]:
+        """Return what the edge itself listens to."""
         filters = {self._probe.topic: 0, self._topics.operations: 1}
         if any(node.spec.ask for node in self._configuration.nodes):
             # Claims first: no question may come before the claims on it are heard.
             filters |= {self._topics.claims: 1} if self._topics.group else {}
             filters[self._topics.asks] = 1
+        return filters
+
+    def _heard_filters(self) -> dict[str, int]:
+        """Return what the nodes listen to."""
+        filters: dict[str, int] = {}
         for node in self._configuration.nodes:
             for entry in node.spec.listen:
                 name = TopicPattern.parse(entry.topic).filter
@@ -280,13 +306,13 @@ class Service:
 
     def _judge(self) -> None:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
-        if not self._probe.settled:
+        if not (self._probe.settled and self._readings.settled):
             return
         refused = (
             f"{name}: the broker refused the subscription ({reason})"
             for name, reason in sorted(self._bus.refused_filters.items())
         )
-        self._standing.judge([*filter(None, [self._probe.trouble]), *refused])
+        self._standing.judge([*filter(None, [self._probe.trouble]), *refused, *self._readings.troubles])
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -336,13 +362,21 @@ class Service:
             return
         self._judge()
         self._claims.catch_up()
+        self._readings.look()
         if self._probe.trouble:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        idle_s = max(self._bus.idle_s, self._stop_line.idle_s)
+        idle_s = max(self._bus.idle_s, self._stop_line.idle_s, self._readings.idle_s)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        threads = (self._bus, self._stop_line, self._dispatcher, self._publisher, self._journal)
+        threads = (
+            self._bus,
+            self._stop_line,
+            self._readings,
+            self._dispatcher,
+            self._publisher,
+            self._journal,
+        )
         return moving and all(part.alive for part in threads)
 
     def _close(self) -> None:
@@ -350,6 +384,7 @@ class Service:
         notify("STOPPING=1")
         log.info("draining")
         self._standing.drain()
+        self._readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.broker]
 _BURST = 900
+_READINGS = "plant/+/fast"
+_MARK = 900_000_999
 _ANSWER_S = 60.0
 _GROWTH = 1.1
 # A clean session of MQTT 3.1.1 without keep-alive, as `flood`, and the answer to it. Source: MQTT 3.1.1, 3.1.
@@ -82,6 +84,30 @@ def test_ten_times_the_load_leaves_memory_bounded_and_orders_answered(
         assert max(seen_mb) < seen_mb[0] * _GROWTH
         # One for an episode, not one for a message; an episode lasts until the queue is empty again.
         assert dropped <= OVERLOAD.count
+
+
+def test_an_order_overtakes_readings_that_wait_for_the_edge(tmp_path: Path, nursery: Nursery) -> None:
+    with plant(tmp_path, nursery=nursery) as site:
+        site.start()
+        site.feeder.feed(20)
+        site.drain()
+        site.proxy.hold(_READINGS)
+        for load in range(_BURST):
+            site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"load": %d, "mark": 0}' % load, qos=0))
+        site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": %d}' % _MARK, qos=0))
+        number = site.feeder.order()
+        _wait_for_answer(site, str(number))
+        assert not _marked(site)
+        site.proxy.release(_READINGS)
+        until_s = time.monotonic() + _ANSWER_S
+        while not _marked(site):
+            assert time.monotonic() < until_s, site.last_words()
+            time.sleep(0.01)  # another process's work: there is no event to wait for
+        assert site.edge.stop() == 0
+
+
+def _marked(site: Plant) -> bool:
+    return any(deed.count == _MARK for deed in site.presses.deeds)
 
 
 def _bears_per_s(site: Plant, *, mark: int) -> float:
