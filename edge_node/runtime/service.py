@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
+from edge_node.clock import SteadyClock
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
@@ -60,6 +61,7 @@ class Service:
         self._configuration = configuration
         self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
         self._boot = new_id()
+        self._clock = SteadyClock()
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
@@ -111,7 +113,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
+        runtime, clock, progress = self._configuration.runtime, self._clock, LoggedProgress()
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -126,6 +128,7 @@ class Service:
             ),
             will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
+            clock=clock,
             leaving=self._outlet.leaving,
         )
         self._standing = Standing(self._topics, bus=self._bus, about=self._about)
@@ -175,7 +178,7 @@ class Service:
 
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
-        runtime, clock = self._configuration.runtime, time.time
+        runtime, clock = self._configuration.runtime, self._clock
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
         self._readings = ReadingsLine(
             readings_among(self._heard_filters(), own=self._own_filters()),
@@ -186,6 +189,7 @@ class Service:
                 client_id=f"edge-node-{runtime.edge}-readings",
                 listeners=listeners,
                 max_payload_bytes=runtime.limits.payload,
+                clock=clock,
             ),
             on_reading=self._backlog.put,
             on_settled=self._judge,
@@ -349,6 +353,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._clock.look()
             self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")

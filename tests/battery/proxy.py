@@ -181,7 +181,9 @@ class Proxy:
         """Carry what was held."""
         with self._lock:
             for link in self._on(name):
-                self._selector.register(link.far, selectors.EVENT_READ, link)
+                # One that came since has nothing to wait.
+                if link.far not in self._selector.get_map():
+                    self._selector.register(link.far, selectors.EVENT_READ, link)
 
     def end(self, name: str) -> None:
         """End the connection that subscribed to a filter, and no other."""
