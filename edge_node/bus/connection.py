@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import time
 from collections import deque
 from functools import partial
@@ -19,6 +20,7 @@ from paho.mqtt.client import (
     MQTT_CLEAN_START_FIRST_ONLY,
     MQTT_ERR_SUCCESS,
     MQTT_LOG_ERR,
+    PUBACK,
     Client,
     MQTTMessage,
     error_string,
@@ -40,7 +42,7 @@ from edge_node.identifiers import new_id
 from edge_node.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edge_node.bus.terms import Delivery, Events, Terms
     from edge_node.messages import Outgoing
@@ -54,6 +56,7 @@ _FAREWELL_S = 2.0
 _PACKETS_AT_ONCE = 32
 _OVERHEAD_BYTES = 64
 _FAILURE = 0x80
+_PUBACK = struct.Struct("!BBH")
 _UNSUPPORTED_VERSION = 0x84
 # Client identifier, user name or password, authorisation, ban, authentication method: asking again with
 # the same words gets the same answer. Source: MQTT 5.0, table 3-1.
@@ -74,6 +77,8 @@ class Connection:
         self._watch = Watch(self._mailbox.fileno())
         self._waiting: deque[Delivery] = deque()
         self._unanswered: dict[int, Delivery] = {}
+        self._answers: deque[int] = deque()
+        self._called = False
         self._subscribing: dict[int, Mapping[str, int]] = {}
         self._largest_bytes: int | None = None
         self._window = _UNANSWERED
@@ -126,7 +131,10 @@ class Connection:
     def acknowledge(self, receipt: Receipt) -> None:
         """Tell the broker that a delivery of this connection is safe; of any other, do nothing."""
         if receipt.epoch == self.epoch and receipt.qos:
-            self._mailbox.put(lambda: self._client.ack(receipt.mid, receipt.qos))
+            self._answers.append(receipt.mid)
+            if not self._called:
+                self._called = True
+                self._mailbox.put(self._answer)
 
     def subscribe(self, filters: Mapping[str, int]) -> None:
         """Ask for messages: topic filter to the highest quality of service."""
@@ -148,9 +156,18 @@ class Connection:
 
     # The rest runs on the thread of the connection.
 
-    def _make_client(self) -> _ReadingAhead:
+    def _answer(self) -> None:
+        """Acknowledge, in the order in which it was asked for, all that was asked for by now."""
+        # Before they are taken: who adds one after the last was taken must call again.
+        self._called = False
+        answers = []
+        while self._answers:
+            answers.append(self._answers.popleft())
+        self._client.acknowledge(answers)
+
+    def _make_client(self) -> _FrugalClient:
         broker = self._terms.broker
-        client = _ReadingAhead(
+        client = _FrugalClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._terms.client_id,
             clean_session=None if self._five else broker.session == 0,
@@ -308,6 +325,8 @@ class Connection:
             return
         self._deadline_s = None
         self._opened = True
+        # Only a failed handshake is told there, and paho would write a line for each message.
+        self._client.on_log = None
         self._largest_bytes = getattr(answer, "MaximumPacketSize", None)
         self._window = min(_UNANSWERED, getattr(answer, "ReceiveMaximum", _UNANSWERED))
         self._events.opened(bool(flags.session_present))
@@ -377,8 +396,11 @@ class Connection:
         self._events.subscribed(answers)
 
 
-class _ReadingAhead(Client):
-    """A paho client that asks the socket once for many packets, where paho asks three times for each."""
+class _FrugalClient(Client):
+    """A paho client that calls the operating system once for many packets, where paho does for each.
+
+    It asks the socket once for what paho reads in three steps a packet, and sends acknowledgements together.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -386,6 +408,12 @@ class _ReadingAhead(Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         return self.ahead.take(bufsize, read=super()._sock_recv)
+
+    def acknowledge(self, mids: Iterable[int]) -> None:
+        """Send a PUBACK for each delivery, all in one piece. Source: MQTT 5.0, section 3.4.2.1."""
+        packets = b"".join(_PUBACK.pack(PUBACK, 2, mid) for mid in mids)
+        if packets:
+            self._packet_queue(PUBACK, packets, mid=0, qos=1)
 
 
 def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
