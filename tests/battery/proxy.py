@@ -191,6 +191,11 @@ class Proxy:
             for link in self._on(name):
                 self._drop(link, reset=True)
 
+    def carries(self, name: str) -> bool:
+        """Return whether a connection stands that has subscribed to a filter."""
+        with self._lock:
+            return any(name.encode() in link.subscribed for link in self._links)
+
     def _on(self, name: str) -> list[_Link]:
         found = [link for link in self._links if name.encode() in link.subscribed]
         assert found, f"no connection has subscribed to {name}"

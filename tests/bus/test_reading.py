@@ -61,7 +61,7 @@ def test_a_watch_returns_for_its_socket_and_for_what_wakes_it() -> None:
     five=st.booleans(),
 )
 def test_a_publication_without_properties_is_read_as_paho_reads_it(
-    topic: str, payload: bytes, flags: int, mid: int, five: bool
+    *, topic: str, payload: bytes, flags: int, mid: int, five: bool
 ) -> None:
     name = topic.encode()
     identifier = mid.to_bytes(2, "big") if flags & 6 else b""
@@ -81,8 +81,8 @@ def test_a_publication_without_properties_is_read_as_paho_reads_it(
     )
 
 
-@given(st.binary(max_size=30), st.integers(0x30, 0x3F), st.booleans())
-def test_what_is_out_of_the_ordinary_is_left_to_paho(body: bytes, first: int, five: bool) -> None:
+@given(body=st.binary(max_size=30), first=st.integers(0x30, 0x3F), five=st.booleans())
+def test_what_is_out_of_the_ordinary_is_left_to_paho(*, body: bytes, first: int, five: bool) -> None:
     came = plain_publication(first, body, five=five)
     assert came is None or (came.topic and came.qos < 2 and body.endswith(bytes(came.payload)))
 
