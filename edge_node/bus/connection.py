@@ -1,4 +1,4 @@
-"""One connection to a broker, from its CONNECT to its end: the one door to paho.
+"""One connection to a broker, from its CONNECT to its end: the door to paho.
 
 Knows MQTT as paho speaks it; knows nothing of the next connection, of the journal or of what messages
 mean. Each connection has a paho client of its own, so that nothing paho kept from an earlier one is sent
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import time
 from collections import deque
 from functools import partial
@@ -20,7 +19,6 @@ from paho.mqtt.client import (
     MQTT_CLEAN_START_FIRST_ONLY,
     MQTT_ERR_SUCCESS,
     MQTT_LOG_ERR,
-    PUBACK,
     Client,
     MQTTMessage,
     error_string,
@@ -32,8 +30,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_node.bus.access import connect_problem, password, tls_context
+from edge_node.bus.frugal import FrugalClient, send_at_once
 from edge_node.bus.mailbox import Mailbox
-from edge_node.bus.reading import ReadAhead, Watch, plain_publication
+from edge_node.bus.reading import Watch
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.subscriptions import portions
 from edge_node.bus.terms import Ending
@@ -42,9 +41,7 @@ from edge_node.identifiers import new_id
 from edge_node.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from paho.mqtt.enums import MQTTErrorCode
+    from collections.abc import Mapping, Sequence
 
     from edge_node.bus.reading import Publication
     from edge_node.bus.terms import Delivery, Events, Terms
@@ -59,7 +56,6 @@ _FAREWELL_S = 2.0
 _PACKETS_AT_ONCE = 32
 _OVERHEAD_BYTES = 64
 _FAILURE = 0x80
-_PUBACK = struct.Struct("!BBH")
 _UNSUPPORTED_VERSION = 0x84
 # Client identifier, user name or password, authorisation, ban, authentication method: asking again with
 # the same words gets the same answer. Source: MQTT 5.0, table 3-1.
@@ -163,14 +159,11 @@ class Connection:
         """Acknowledge, in the order in which it was asked for, all that was asked for by now."""
         # Before they are taken: who adds one after the last was taken must call again.
         self._called = False
-        answers = []
-        while self._answers:
-            answers.append(self._answers.popleft())
-        self._client.acknowledge(answers)
+        self._client.acknowledge([self._answers.popleft() for _ in range(len(self._answers))])
 
-    def _make_client(self) -> _FrugalClient:
+    def _make_client(self) -> FrugalClient:
         broker = self._terms.broker
-        client = _FrugalClient(
+        client = FrugalClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._terms.client_id,
             clean_session=None if self._five else broker.session == 0,
@@ -180,7 +173,7 @@ class Connection:
         )
         client.max_inflight_messages = 0  # the window is kept here, where the broker's own limit is known
         client.connect_timeout = _ANSWER_S
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = lambda _client, _data, came: self._on_message(came)
@@ -398,46 +391,6 @@ class Connection:
             if code.value < asked:
                 _log.warning("subscription_weakened", filter=name, asked=asked, granted=code.value)
         self._events.subscribed(answers)
-
-
-class _FrugalClient(Client):
-    """A paho client that calls the operating system once for many packets, where paho does for each.
-
-    It asks the socket once for what paho reads in three steps a packet, and sends acknowledgements together.
-    """
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.ahead = ReadAhead()
-        self.on_plain: Callable[[Publication], None] = _ignore
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        return self.ahead.take(bufsize, read=super()._sock_recv)
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        # paho takes twice as long, most of it to make properties where there are none.
-        packet = self._in_packet
-        five = self._protocol == MQTTProtocolVersion.MQTTv5
-        came = plain_publication(packet["command"], packet["packet"], five=five)
-        if came is None:
-            return super()._handle_publish()
-        self.on_plain(came)
-        return MQTT_ERR_SUCCESS
-
-    def acknowledge(self, mids: Iterable[int]) -> None:
-        """Send a PUBACK for each delivery, all in one piece. Source: MQTT 5.0, section 3.4.2.1."""
-        packets = b"".join(_PUBACK.pack(PUBACK, 2, mid) for mid in mids)
-        if packets:
-            self._packet_queue(PUBACK, packets, mid=0, qos=1)
-
-
-def _ignore(_came: Publication) -> None:
-    """Do nothing."""
-
-
-def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
-    # Acknowledgements are tiny; collected by Nagle's algorithm they would wait 40 ms for each other.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _words(code: ReasonCode, said: Properties | None) -> str:

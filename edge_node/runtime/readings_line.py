@@ -14,7 +14,6 @@ import structlog
 
 from edge_node.bus.client import Listeners
 from edge_node.runtime.probe import Probe
-from edge_node.topics import may_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,24 +24,6 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
 
 log = structlog.get_logger(__name__)
-
-
-def readings_among(heard: Mapping[str, int], *, own: Mapping[str, int]) -> dict[str, int]:
-    """Return the topic filters that may have a connection of their own: at quality of service 0, and apart.
-
-    One that overlaps with a filter of the main connection stays there. A broker may send a message once
-    for two filters of one connection, and would send it twice over two.
-
-    Args:
-        heard: What the nodes listen to, with the highest quality of service.
-        own: What the edge itself listens to on the main connection.
-    """
-    main = own.keys() | {name for name, qos in heard.items() if qos}
-    return {
-        name: qos
-        for name, qos in heard.items()
-        if not qos and not any(may_overlap(name, other) for other in main)
-    }
 
 
 class ReadingsLine:

@@ -25,16 +25,17 @@ from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.filters import filters_of
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
-from edge_node.runtime.readings_line import ReadingsLine, readings_among
+from edge_node.runtime.readings_line import ReadingsLine
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
 from edge_node.runtime.wiring import assemble, load_models
 from edge_node.stop import Outlet, StopFile, StopLatch
-from edge_node.topics import EdgeTopics, TopicPattern
+from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
 
 if TYPE_CHECKING:
@@ -185,11 +186,11 @@ class Service:
         """Make what takes messages in and walks them down the path, and what looks after it."""
         runtime, clock = self._configuration.runtime, self._clock
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._filters, apart = filters_of(self._configuration, topics=self._topics, probe=self._probe.topic)
         self._readings = ReadingsLine(
-            readings_among(self._heard_filters(), own=self._own_filters()),
+            apart,
             probe=self._topics.probe(f"{self._boot}-readings"),
             connect=lambda listeners: MqttBus(
-                # Nothing of it is worth keeping over the end of a connection.
                 runtime.broker.model_copy(update={"session": 0.0}),
                 client_id=f"edge-node-{runtime.edge}-readings",
                 listeners=listeners,
@@ -252,34 +253,9 @@ class Service:
 
         The broker keeps the session, and with it what an older configuration subscribed.
         """
-        filters = self._filters()
         self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
-        self._bus.subscribe(filters)
-        self._journal.remember(_FILTERS_KEY, json.dumps(filters))
-
-    def _filters(self) -> dict[str, int]:
-        """Return every topic filter of the main connection with its quality of service."""
-        own, heard = self._own_filters(), self._heard_filters()
-        apart = readings_among(heard, own=own)
-        return own | {name: max(qos, own.get(name, 0)) for name, qos in heard.items() if name not in apart}
-
-    def _own_filters(self) -> dict[str, int]:
-        """Return what the edge itself listens to."""
-        filters = {self._probe.topic: 0, self._topics.operations: 1}
-        if any(node.spec.ask for node in self._configuration.nodes):
-            # Claims first: no question may come before the claims on it are heard.
-            filters |= {self._topics.claims: 1} if self._topics.group else {}
-            filters[self._topics.asks] = 1
-        return filters
-
-    def _heard_filters(self) -> dict[str, int]:
-        """Return what the nodes listen to."""
-        filters: dict[str, int] = {}
-        for node in self._configuration.nodes:
-            for entry in node.spec.listen:
-                name = TopicPattern.parse(entry.topic).filter
-                filters[name] = max(entry.qos, filters.get(name, 0))
-        return filters
+        self._bus.subscribe(self._filters)
+        self._journal.remember(_FILTERS_KEY, json.dumps(self._filters))
 
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
@@ -377,17 +353,12 @@ class Service:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        idle_s = max(self._bus.idle_s, self._stop_line.idle_s, self._readings.idle_s)
+        lines = (self._bus, self._stop_line, self._readings)
+        idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        threads = (
-            self._bus,
-            self._stop_line,
-            self._readings,
-            self._dispatcher,
-            self._publisher,
-            self._journal,
+        return moving and all(
+            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
         )
-        return moving and all(part.alive for part in threads)
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""

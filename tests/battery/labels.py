@@ -30,7 +30,7 @@ LABELS = (
     Label("inbox row written, not committed", "edge_node.journal.inbox", "insert"),
     Label("committed, not acknowledged", "edge_node.bus.client", "MqttBus.acknowledge", before=True),
     Label("acknowledgement asked for", "edge_node.bus.client", "MqttBus.acknowledge"),
-    Label("acknowledgement sent", "edge_node.bus.connection", "_FrugalClient.acknowledge"),
+    Label("acknowledgement sent", "edge_node.bus.frugal", "FrugalClient.acknowledge"),
     Label("queued", "edge_node.runtime.backlog", "Backlog.put"),
     Label("taken from the queue", "edge_node.runtime.backlog", "Backlog.take"),
     Label("seen by the twin", "edge_node.twin", "DeviceTwin.observe"),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.bus.memory import MemoryBroker, MemoryBus
 from edge_node.messages import Outgoing
-from edge_node.runtime.readings_line import ReadingsLine, readings_among
+from edge_node.runtime.filters import readings_among
+from edge_node.runtime.readings_line import ReadingsLine
 
 if TYPE_CHECKING:
     from edge_node.bus.client import Listeners
