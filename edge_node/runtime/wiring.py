@@ -27,9 +27,9 @@ from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
     from edge_node.protocols import Embedder, LanguageModel, Progress
@@ -118,7 +118,7 @@ def assemble(
     models: Models,
     journal: Journal,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
 ) -> Assembly:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
@@ -126,7 +126,7 @@ def assemble(
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
     library = open_library(configuration, embedder=models.embedder)
-    announcing = Announcing(topics, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
