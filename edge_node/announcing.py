@@ -93,7 +93,7 @@ class Announcing:
             told.append(replace(order(command), expiry_s=left_s))
         if command:
             told += self.life(command)
-        data = {"operation": operated.operation, "text": operated.text, "final": True}
+        data = {**operated.data, "operation": operated.operation, "text": operated.text, "final": True}
         if command:
             data = {**command_data(command), **data}
         topic = self.topics.operation_response(operated.user, operated.operation)

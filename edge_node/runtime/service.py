@@ -29,11 +29,12 @@ from edge_node.runtime.filters import filters_of
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
 from edge_node.runtime.readings_line import ReadingsLine
+from edge_node.runtime.remembering import remember, save
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models
+from edge_node.runtime.wiring import assemble, load_models, read_manuals
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
@@ -144,21 +145,9 @@ class Service:
         self._assembly = assemble(
             self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
         )
-        self._read_manuals(progress)
+        read_manuals(self._assembly.library, progress=progress)
         self._prepare_exit()
         self._prepare_entry()
-
-    def _read_manuals(self, progress: LoggedProgress) -> None:
-        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
-        report = self._assembly.library.build(progress=progress)
-        kinds = {
-            "manual_not_read": report.unreadable,
-            "manual_read_with_reservation": report.notes,
-            "manual_not_found": report.unmatched,
-        }
-        for kind, remarks in kinds.items():
-            for remark in remarks:
-                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -214,6 +203,7 @@ class Service:
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
+            save_s=runtime.memory.save,
         )
         self._troubles = Troubles(
             alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
@@ -234,6 +224,7 @@ class Service:
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
+        remember(self._assembly, journal=self._journal, now=self._clock())
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
@@ -320,6 +311,7 @@ class Service:
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""
         if commands:
+            self._assembly.pipeline.follow(commands)
             told = self._assembly.announcing.outgoing((), commands)
             self._journal.conclude(None, commands=commands, outgoing=told)
             self._publisher.wake()
@@ -368,6 +360,7 @@ class Service:
         self._readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
+        save(self._assembly.pipeline)
         self._say_offline()
         self._bus.stop()
         self._stop_line.stop()

@@ -79,6 +79,19 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
+def read_manuals(library: Library, *, progress: Progress) -> None:
+    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+    report = library.build(progress=progress)
+    kinds = {
+        "manual_not_read": report.unreadable,
+        "manual_read_with_reservation": report.notes,
+        "manual_not_found": report.unmatched,
+    }
+    for kind, remarks in kinds.items():
+        for remark in remarks:
+            log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+
+
 def _threads(configuration: Configuration) -> int:
     cores = os.cpu_count() or 1
     return configuration.runtime.model.threads or (cores if cores <= _FEW_CORES else cores - 1)
@@ -131,7 +144,7 @@ def assemble(
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
+        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -139,6 +152,7 @@ def assemble(
         gate=gate,
         announcing=announcing,
         journal=journal,
+        remembering={"twin": twin},
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     return Assembly(pipeline, announcing, lifecycle, library, twin)
