@@ -15,6 +15,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   ├── NotPermitted          who asks for an operation is not among those who may
     │   ├── Denied                the gate does not let a command through that was approved
+    │   ├── DecisionUnknown       nothing that was decided is kept under an identifier
     │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
@@ -241,6 +242,20 @@ class Denied(InputError):
             f"came {rule}: {reason}",
             hint="it still waits; approve it again once the rule holds, before it expires",
             field=rule,
+        )
+
+
+class DecisionUnknown(InputError):
+    """Nothing that was decided is kept under an identifier, or more than one thing begins with it."""
+
+    code = "decision_unknown"
+
+    def __init__(self, key: str, *, came: str) -> None:
+        super().__init__(
+            f"decision {key[:80]!r}: expected the beginning of one identifier of a decision, a command, "
+            f"a message or a reply that is still kept, came {came}",
+            hint="`edge-node history` lists what is kept",
+            field="id",
         )
 
 

@@ -17,7 +17,7 @@ from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from edge_node.messages import Command, Draft, Message, Operated, Passage, Request
+    from edge_node.messages import Command, DeviceState, Draft, Message, Operated, Passage, Request
     from edge_node.protocols import (
         Announcing,
         Drafting,
@@ -88,10 +88,17 @@ class Result:
 
 
 class Pipeline:
-    """The stages in order."""
+    """The stages in order.
 
-    def __init__(self, stages: Stages, *, passages: int) -> None:
+    Args:
+        stages: The stages.
+        passages: Passages that are looked up for a question.
+        made_by: What decides, by name; kept with every decision.
+    """
+
+    def __init__(self, stages: Stages, *, passages: int, made_by: Mapping[str, str] | None = None) -> None:
         self._stages = stages
+        self._made_by = dict(made_by or {})
         self._passages = passages
         # What one verdict allows counts for the next, whichever thread it is on.
         self._one_at_a_time = threading.Lock()
@@ -118,13 +125,14 @@ class Pipeline:
         requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
         trace.lap("trigger")
         for request in requests:
-            verdict, command = None, None
+            verdict, command, matter = None, None, None
             passages: tuple[Passage, ...] = ()
             record: Mapping[str, object] = {}
             try:
                 draft = do.understanding.draft(request)
                 trace.lap("understand")
                 if isinstance(draft, Open):
+                    matter = draft
                     yield None
                     trace.skip()
                     if draft.question:
@@ -139,10 +147,22 @@ class Pipeline:
                     verdict = do.gate.judge(draft, request)
                     command = do.lifecycle.issue(draft, verdict, request)
                 trace.lap("gate")
-            states = self._states(request, draft)
-            stages_ms = dict(trace.stages_ms)
+            known = self._known(request, draft)
             decisions.append(
-                Decision(request, draft, verdict, command, passages, states, stages_ms, record),
+                Decision(
+                    request,
+                    draft,
+                    verdict,
+                    command,
+                    passages,
+                    states={state.device: state.fields for state in known},
+                    stages_ms=dict(trace.stages_ms),
+                    model=record,
+                    message=message,
+                    times={state.device: do.twin.times(state.node, state.device) for state in known},
+                    matter=matter,
+                    made_by=self._made_by,
+                ),
             )
         changed = [*moved, *(decision.command for decision in decisions if decision.command)]
         outgoing = do.announcing.outgoing(decisions, moved)
@@ -158,10 +178,10 @@ class Pipeline:
         told = self._stages.announcing.refusal(message, error)
         self._stages.journal.conclude(message, outgoing=told, dead=error.code)
 
-    def _states(self, request: Request, draft: Draft) -> dict[str, Mapping[str, object]]:
+    def _known(self, request: Request, draft: Draft) -> tuple[DeviceState, ...]:
         """Return what was known of the devices that a request or its draft names."""
         named = [request.device] if request.device else []
         if isinstance(draft, CommandDraft):
             named += [value for value in draft.arguments.values() if isinstance(value, str)]
         known = (self._stages.twin.state(draft.node, device) for device in named)
-        return {state.device: state.fields for state in known if state}
+        return tuple(state for state in known if state)

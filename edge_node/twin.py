@@ -98,6 +98,12 @@ class DeviceTwin:
                 observations.append(Observation(node, device, fields, message.received_at))
         return () if message.retained else tuple(observations)
 
+    def times(self, node: str, device: str) -> dict[str, float]:
+        """Return when each value of a device was heard, seconds since the epoch; those too old are in it."""
+        with self._lock:
+            known = self._known.get(node, {}).get(device)
+            return {name: at for name, (_, at) in known.values.items()} if known else {}
+
     def state(self, node: str, device: str) -> DeviceState | None:
         """Return the state of a device in a node's words, or None where it was never heard."""
         now = self._clock()

@@ -14,6 +14,7 @@ import structlog
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, outbox
+from edge_node.journal.archive import Archive
 from edge_node.journal.pruning import prune
 from edge_node.journal.records import command_from, decision_record
 from edge_node.journal.schema import MIGRATIONS
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge_node.journal.outbox import Parcel
     from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
 
+JOURNAL_FILE = "journal.db"
 _PRUNE_EVERY = 32
 _log = structlog.get_logger(__name__)
 
@@ -37,12 +39,14 @@ class Retention:
 
     Attributes:
         age_s: Longest time.
-        rows: Most rows of each table.
+        rows: Most rows of each table but the decisions'.
+        decisions: Most decisions.
         request_s: Time within which the same request from the same caller counts as sent twice.
     """
 
     age_s: float = 30 * 86_400.0
     rows: int = 50_000
+    decisions: int = 10_000
     request_s: float = 3600.0
 
 
@@ -81,6 +85,11 @@ class Journal:
         """
         database = Database.open(path, migrations=MIGRATIONS, set_aside=True, error=JournalError)
         return cls(database, clock=clock, retention=retention)
+
+    @property
+    def archive(self) -> Archive:
+        """What was decided, as it is kept."""
+        return Archive(self._database)
 
     @property
     def alive(self) -> bool:
@@ -368,7 +377,8 @@ class Journal:
         return self._concluded % _PRUNE_EVERY == 0
 
     def _prune(self, cursor: Cursor, *, now: float) -> None:
-        prune(cursor, before=now - self._retention.age_s, rows=self._retention.rows)
+        kept = self._retention
+        prune(cursor, before=now - kept.age_s, rows=kept.rows, fewer={"decisions": kept.decisions})
         self.crowded_out += outbox.crowd_out(cursor, rows=self._retention.rows, now=now)
 
     def close(self) -> None:
@@ -380,7 +390,9 @@ class Journal:
 def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
     request = decision.request
     cursor.execute(
-        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO decisions"
+        " (id, message_id, node, kind, record, ended_at, command_id, correlation, device)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
         (
             request.id,
@@ -389,5 +401,8 @@ def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float
             request.kind.value,
             record,
             now,
+            decision.command.id if decision.command else "",
+            request.correlation,
+            decision.command.device if decision.command else request.device,
         ),
     )

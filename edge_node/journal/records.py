@@ -11,19 +11,45 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge_node.journal.bounds import bounded
 from edge_node.messages import Command, CommandState, Draft, Expectation, Origin
 
 if TYPE_CHECKING:
-    from edge_node.messages import Decision
+    from edge_node.messages import Decision, Message
+
+_ORDER = ("request", "draft", "verdict", "command", "message", "states", "times", "matter", "made_by")
+"""What is kept of a decision before all else, where not everything can be kept."""
 
 
 def decision_record(decision: Decision) -> str:
     """Return a decision as JSON text.
 
     Each part keeps its field names, and the draft says its type. Bytes stand in base64, and a number
-    that JSON has no word for as text: a decision is never lost for an odd value in it.
+    that JSON has no word for as text: a decision is never lost for an odd value in it. It is bounded, and
+    what was cut is marked.
     """
-    return _text(decision)
+    record = json.loads(_text(decision))
+    record["message"] = None if decision.message is None else message_record(decision.message)
+    first = {key: record[key] for key in _ORDER}
+    return json.dumps(bounded({**first, **record}))
+
+
+def message_record(message: Message) -> dict[str, Any]:
+    """Return a message as JSON has it; a payload that is no text stands in base64."""
+    try:
+        payload, encoding = message.payload.decode(), "utf-8"
+    except UnicodeDecodeError:
+        payload, encoding = base64.b64encode(message.payload).decode(), "base64"
+    return {
+        "id": message.id,
+        "topic": message.topic,
+        "payload": payload,
+        "encoding": encoding,
+        "bytes": len(message.payload) or message.dropped_bytes,
+        "received_at": message.received_at,
+        "qos": message.qos,
+        "retained": message.retained,
+    }
 
 
 def command_record(command: Command) -> str:

@@ -17,7 +17,7 @@ import structlog
 from edge_node.bus.client import Listeners, MqttBus
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import Journal
+from edge_node.journal.journal import JOURNAL_FILE, Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
@@ -30,7 +30,7 @@ from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models
+from edge_node.runtime.wiring import assemble, load_models, retention
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics, TopicPattern
 from edge_node.version import __version__
@@ -130,7 +130,9 @@ class Service:
         self._standing = Standing(self._topics, bus=self._bus, about=self._about)
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
+        self._journal = Journal.open(
+            self._configuration.state / JOURNAL_FILE, clock=clock, retention=retention(self._configuration)
+        )
         self._assembly = assemble(
             self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
         )

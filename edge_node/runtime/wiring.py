@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from edge_node.announcing import Announcing
 from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
+from edge_node.journal.journal import Retention
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle import CommandLifecycle
 from edge_node.model.catalogue import Catalogue
@@ -25,9 +26,10 @@ from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_node.config.loaded import Configuration
@@ -47,10 +49,12 @@ class Models:
     Attributes:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
+        names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_models(configuration: Configuration, *, progress: Progress) -> Models:
@@ -65,13 +69,21 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
     language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
-    return Models(language, load_embedder(configuration, progress=progress))
+    embedder = load_embedder(configuration, progress=progress)
+    names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
+    return Models(language, embedder, names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
     """Return the embedding model of a configuration, checked and loaded; raises as `load_models` does."""
     folder = _intact(configuration.runtime.embedding.name, progress=progress)
     return MiniLmEmbedder.open(folder, threads=_threads(configuration))
+
+
+def retention(configuration: Configuration) -> Retention:
+    """Return how long the journal of a configuration remembers."""
+    kept = configuration.runtime.journal
+    return Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
 
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
@@ -131,7 +143,9 @@ def assemble(
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
+        operations=OperatorDesk(
+            runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, decisions=journal.archive
+        ),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -140,5 +154,6 @@ def assemble(
         announcing=announcing,
         journal=journal,
     )
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
+    made_by = {"edge_node": __version__, **models.names}
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)
     return Assembly(pipeline, announcing, lifecycle, library, twin)

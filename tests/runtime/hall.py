@@ -140,6 +140,7 @@ class Hall:
                 lifecycle=self.lifecycle,
                 gate=gate,
                 stop=latch,
+                decisions=self.journal.archive,
             ),
             triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),

@@ -1,0 +1,185 @@
+"""What was decided, as it is kept: looked up by identifiers, listed, and told with what came of it.
+
+Reads the tables of the journal, its own connection or somebody's; writes nothing and knows nothing of why
+something was decided.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_node.database import Database
+from edge_node.errors import DecisionUnknown, JournalError
+from edge_node.journal.bounds import cut
+from edge_node.journal.inbox import COLUMNS, message_from
+from edge_node.journal.records import message_record
+from edge_node.journal.schema import MIGRATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from edge_node.messages import Message
+
+MAX_HISTORY = 200
+"""Decisions that are listed at once."""
+_MAX_EXPLAINED = 8
+_MAX_NAMED = 4
+_MAX_SAID = 200
+_NAMES = ("id", "command_id", "message_id", "correlation")
+_LAST = "\U0010ffff"
+_SELECT = (
+    "SELECT d.id, d.record, d.ended_at, c.record, c.state, c.life FROM decisions d"
+    " LEFT JOIN commands c ON c.id = d.command_id AND d.command_id > ''"
+)
+
+
+class Archive:
+    """The decisions in one journal.
+
+    Args:
+        database: The journal's file.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the archive in a file, which is read only; an edge may go on writing to it.
+
+        Raises:
+            JournalError: It is not there, cannot be read, or was written by another version.
+        """
+        return cls(Database.open(path, migrations=MIGRATIONS, read_only=True, error=JournalError))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def explain(self, key: str) -> tuple[dict[str, Any], ...]:
+        """Return all that is kept of the decisions that an identifier, or the beginning of one, names.
+
+        Each has `decision`, the record; `decided_at`; `command`, as it is now, with its `life`; and
+        `message`, as it stands in the inbox, with its end. One without a decision says that a message led
+        to none. What follows from one message belongs together, and is returned together.
+
+        Raises:
+            DecisionUnknown: Nothing is kept under it, or more than one thing begins with it.
+        """
+        for exact in (True, False):
+            named = self._named(key, exact=exact)
+            if named:
+                rows = self._database.execute(
+                    f"{_SELECT} WHERE d.id IN ({', '.join('?' * len(named))}) ORDER BY d.sequence", named
+                )
+                return tuple(self._document(row) for row in rows)
+            entry = self._undecided(key, exact=exact)
+            if entry:
+                return ({"decision": None, "message": entry},)
+        raise DecisionUnknown(key, came="nothing that begins so" if key else "none")
+
+    def history(
+        self, *, since: float = 0.0, node: str = "", device: str = "", limit: int = 20
+    ) -> tuple[dict[str, Any], ...]:
+        """Return the last decisions in short, newest first; at most `MAX_HISTORY` of them.
+
+        Args:
+            since: Only those decided after this time, seconds since the epoch.
+            node: Only those of this node.
+            device: Only those about this device.
+            limit: Most decisions.
+        """
+        rows = self._database.execute(
+            f"{_SELECT} WHERE d.ended_at >= ?1 AND (?2 = '' OR d.node = ?2) AND (?3 = '' OR d.device = ?3)"
+            " ORDER BY d.sequence DESC LIMIT ?4",
+            (since, node, device, min(limit, MAX_HISTORY)),
+        )
+        return tuple(_summary(json.loads(row[1]), at=row[2], state=row[4] or "") for row in rows)
+
+    def received(self, *, since: float, until: float) -> Iterator[Message]:
+        """Yield the journaled messages of a time, in the order they came."""
+        rows = self._database.execute(
+            f"SELECT {COLUMNS} FROM inbox WHERE received_at BETWEEN ? AND ?"  # noqa: S608 - names of a module
+            " AND state <> 'duplicate' ORDER BY sequence",
+            (since, until),
+        )
+        return (message_from(row) for row in rows)
+
+    def _named(self, key: str, *, exact: bool) -> list[str]:
+        """Return the decisions that have an identifier, or one that begins so."""
+        found: set[tuple[str, str]] = set()
+        for column in _NAMES:
+            found |= set(self._having("decisions", column, key, exact=exact))
+        decisions, names = sorted({each for each, _ in found}), {name for _, name in found}
+        if len(decisions) > 1 and len(names) > 1:
+            listed = ", ".join(decisions[:_MAX_NAMED]) + (", …" if len(decisions) > _MAX_NAMED else "")
+            raise DecisionUnknown(key, came=f"more than one: {listed}")
+        return decisions[:_MAX_EXPLAINED]
+
+    def _undecided(self, key: str, *, exact: bool) -> dict[str, Any] | None:
+        """Return the message with an identifier that led to no decision, or None."""
+        found = sorted(self._having("inbox", "id", key, exact=exact))
+        if len(found) > 1:
+            raise DecisionUnknown(key, came="more than one message")
+        return self._inbox_entry(found[0][0]) if found else None
+
+    def _having(self, table: str, column: str, key: str, *, exact: bool) -> list[tuple[Any, ...]]:
+        condition = f"{column} = ?1" if exact else f"{column} >= ?1 AND {column} < ?1 || '{_LAST}'"
+        return self._database.execute(
+            f"SELECT id, {column} FROM {table} WHERE {column} > '' AND {condition} LIMIT {_MAX_EXPLAINED}",  # noqa: S608 - names of this module
+            (key,),
+        )
+
+    def _document(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        decision = json.loads(row[1])
+        message_id = decision["request"].get("message_id", "")
+        return {
+            "decision": decision,
+            "decided_at": row[2],
+            "command": _as_it_is(json.loads(row[3]), life=json.loads(row[5])) if row[3] else None,
+            "message": self._inbox_entry(message_id),
+        }
+
+    def _inbox_entry(self, message_id: str) -> dict[str, Any] | None:
+        rows = self._database.execute(
+            f"SELECT {COLUMNS}, state, reason FROM inbox WHERE id = ?",  # noqa: S608 - names of a module
+            (message_id,),
+        )
+        if not rows:
+            return None
+        kept = message_record(message_from(rows[0]))
+        return {**kept, "payload": cut(kept["payload"]), "state": rows[0][-2], "reason": rows[0][-1]}
+
+
+def _as_it_is(command: Mapping[str, Any], *, life: list[Mapping[str, Any]]) -> dict[str, Any]:
+    payload = base64.b64decode(command["payload"]).decode("utf-8", "replace")
+    return {**command, "payload": cut(payload), "life": life}
+
+
+def _summary(record: Mapping[str, Any], *, at: float, state: str) -> dict[str, Any]:
+    """Return a decision in short."""
+    request, draft, command = record["request"], record["draft"], record["command"] or {}
+    verdict = record["verdict"] or {}
+    rules = [rule for rule in verdict.get("rules", ()) if isinstance(rule, dict)]
+    return {
+        "id": request["id"],
+        "at": at,
+        "kind": request["kind"],
+        "node": draft.get("node") or request["node"],
+        "device": command.get("device") or request["device"],
+        "user": request["user"],
+        "trigger": request["trigger"],
+        "said": cut(request["text"], limit=_MAX_SAID),
+        "draft": draft["type"],
+        "code": draft.get("code", ""),
+        "found": len(draft.get("quotations", ())),
+        "command": command.get("name", ""),
+        "command_id": command.get("id", ""),
+        "arguments": command.get("arguments", {}),
+        "state": state or command.get("state", ""),
+        "outcome": verdict.get("outcome", ""),
+        "rule": rules[-1]["rule"] if rules else "",
+    }
