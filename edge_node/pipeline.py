@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_node.errors import EdgeNodeError
@@ -17,7 +17,7 @@ from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from edge_node.messages import Command, DeviceState, Draft, Message, Operated, Passage, Request
+    from edge_node.messages import Command, Message, Operated, Passage, Request
     from edge_node.protocols import (
         Announcing,
         Drafting,
@@ -147,23 +147,8 @@ class Pipeline:
                     verdict = do.gate.judge(draft, request)
                     command = do.lifecycle.issue(draft, verdict, request)
                 trace.lap("gate")
-            known = self._known(request, draft)
-            decisions.append(
-                Decision(
-                    request,
-                    draft,
-                    verdict,
-                    command,
-                    passages,
-                    states={state.device: state.fields for state in known},
-                    stages_ms=dict(trace.stages_ms),
-                    model=record,
-                    message=message,
-                    times={state.device: do.twin.times(state.node, state.device) for state in known},
-                    matter=matter,
-                    made_by=self._made_by,
-                ),
-            )
+            decided = Decision(request, draft, verdict, command, passages, {}, dict(trace.stages_ms), record)
+            decisions.append(self._with_circumstances(decided, message=message, matter=matter))
         changed = [*moved, *(decision.command for decision in decisions if decision.command)]
         outgoing = do.announcing.outgoing(decisions, moved)
         if operated:
@@ -178,10 +163,20 @@ class Pipeline:
         told = self._stages.announcing.refusal(message, error)
         self._stages.journal.conclude(message, outgoing=told, dead=error.code)
 
-    def _known(self, request: Request, draft: Draft) -> tuple[DeviceState, ...]:
-        """Return what was known of the devices that a request or its draft names."""
-        named = [request.device] if request.device else []
+    def _with_circumstances(
+        self, decision: Decision, *, message: Message | None, matter: Open | None
+    ) -> Decision:
+        """Return a decision with what was known of the devices that its request or its draft names."""
+        twin, draft = self._stages.twin, decision.draft
+        named = [decision.request.device] if decision.request.device else []
         if isinstance(draft, CommandDraft):
             named += [value for value in draft.arguments.values() if isinstance(value, str)]
-        known = (self._stages.twin.state(draft.node, device) for device in named)
-        return tuple(state for state in known if state)
+        known = [state for device in named if (state := twin.state(draft.node, device))]
+        return replace(
+            decision,
+            states={state.device: state.fields for state in known},
+            times={state.device: twin.times(state.node, state.device) for state in known},
+            message=message,
+            matter=matter,
+            made_by=self._made_by,
+        )

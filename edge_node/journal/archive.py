@@ -1,7 +1,6 @@
 """What was decided, as it is kept: looked up by identifiers, listed, and told with what came of it.
 
-Reads the tables of the journal, its own connection or somebody's; writes nothing and knows nothing of why
-something was decided.
+Knows the journal's tables and who may be looked for by what; knows nothing of why something was decided.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from edge_node.messages import Message
+    from edge_node.database import Cursor
+    from edge_node.messages import Decision, Message
 
 MAX_HISTORY = 200
 """Decisions that are listed at once."""
@@ -34,6 +34,28 @@ _SELECT = (
     "SELECT d.id, d.record, d.ended_at, c.record, c.state, c.life FROM decisions d"
     " LEFT JOIN commands c ON c.id = d.command_id AND d.command_id > ''"
 )
+
+
+def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
+    """Write a decision and the identifiers by which it is found."""
+    request = decision.request
+    cursor.execute(
+        "INSERT INTO decisions"
+        " (id, message_id, node, kind, record, ended_at, command_id, correlation, device)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
+        (
+            request.id,
+            request.message_id,
+            decision.draft.node or request.node,
+            request.kind.value,
+            record,
+            now,
+            decision.command.id if decision.command else "",
+            request.correlation,
+            decision.command.device if decision.command else request.device,
+        ),
+    )
 
 
 class Archive:

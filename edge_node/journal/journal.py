@@ -14,7 +14,7 @@ import structlog
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, outbox
-from edge_node.journal.archive import Archive
+from edge_node.journal.archive import Archive, put_decision
 from edge_node.journal.pruning import prune
 from edge_node.journal.records import command_from, decision_record
 from edge_node.journal.schema import MIGRATIONS
@@ -175,7 +175,7 @@ class Journal:
             if ending:
                 self._end(cursor, ending, dead=dead, now=now)
             for decision, record in records:
-                _put_decision(cursor, decision, record=record, now=now)
+                put_decision(cursor, decision, record=record, now=now)
             for command in commands:
                 outbox.put_command(cursor, command, now=now)
             for each in leaving:
@@ -385,24 +385,3 @@ class Journal:
         """Write what is queued and close the file."""
         self._writer.close()
         self._database.close()
-
-
-def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
-    request = decision.request
-    cursor.execute(
-        "INSERT INTO decisions"
-        " (id, message_id, node, kind, record, ended_at, command_id, correlation, device)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
-        (
-            request.id,
-            request.message_id,
-            decision.draft.node or request.node,
-            request.kind.value,
-            record,
-            now,
-            decision.command.id if decision.command else "",
-            request.correlation,
-            decision.command.device if decision.command else request.device,
-        ),
-    )
