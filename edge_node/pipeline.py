@@ -17,7 +17,7 @@ from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from edge_node.messages import Command, Message, Operated, Passage, Request
+    from edge_node.messages import Command, Message, Operated, Passage
     from edge_node.protocols import (
         Announcing,
         Drafting,
