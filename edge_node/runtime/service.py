@@ -28,9 +28,9 @@ from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
-from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
+from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models, retention
+from edge_node.runtime.wiring import assemble, load_models, open_library, retention, take_up
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics, TopicPattern
 from edge_node.version import __version__
@@ -139,7 +139,12 @@ class Service:
             self._configuration.state / JOURNAL_FILE, clock=clock, retention=retention(self._configuration)
         )
         self._assembly = assemble(
-            self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
+            self._configuration,
+            models=models,
+            library=open_library(self._configuration, embedder=models.embedder),
+            journal=self._journal,
+            stop=self._latch,
+            clock=clock,
         )
         self._read_manuals(progress)
         self._prepare_exit()
@@ -215,9 +220,7 @@ class Service:
         """Settle what a crash left open, then listen."""
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
-        unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.open_commands())
-        self._tell(unknown)
+        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch))
         self._subscribe()
         self._claims.restore()
         self._dispatcher.start()

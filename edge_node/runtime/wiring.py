@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
@@ -21,6 +21,8 @@ from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.protocols import Retrieval
+from edge_node.runtime.stop_line import withdraw_leftovers
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
 
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
+    from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
 
+Manuals = TypeVar("Manuals", bound=Retrieval)
 _FEW_CORES = 2  # with more, one is left to the bus and the journal
 
 
@@ -106,7 +110,7 @@ def _intact(name: str, *, progress: Progress) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class Assembly(Generic[Manuals]):
     """A pipeline and those of its parts that the service speaks to.
 
     Attributes:
@@ -120,7 +124,7 @@ class Assembly:
     pipeline: Pipeline
     announcing: Announcing
     lifecycle: CommandLifecycle
-    library: Library
+    library: Manuals
     twin: DeviceTwin
 
 
@@ -128,16 +132,16 @@ def assemble(
     configuration: Configuration,
     *,
     models: Models,
+    library: Manuals,
     journal: Journal,
     stop: StopLatch,
     clock: Callable[[], float],
-) -> Assembly:
+) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
-    library = open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
@@ -157,3 +161,10 @@ def assemble(
     made_by = {"edge_node": __version__, **models.names}
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)
     return Assembly(pipeline, announcing, lifecycle, library, twin)
+
+
+def take_up(assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch) -> tuple[Command, ...]:
+    """Return the commands that ended with the last run; what it left open goes on in this one."""
+    ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
+    assembly.lifecycle.restore(journal.open_commands())
+    return ended
