@@ -12,6 +12,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
     │   ├── MeasureInvalid        a file of documents or questions to measure by that cannot be used
+    │   ├── RecordingInvalid      a recording of messages that cannot be played
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   ├── NotPermitted          who asks for an operation is not among those who may
     │   ├── Denied                the gate does not let a command through that was approved
@@ -206,6 +207,16 @@ class MeasureInvalid(InputError):
     def __init__(self, path: Path, *, expected: str, came: str, line: int = 0) -> None:
         place = f"{path}:{line}" if line else str(path)
         super().__init__(f"{place}: expected {expected}, came {came}", field="measure")
+
+
+class RecordingInvalid(InputError):
+    """A recording of messages that cannot be read, or of which a line is no message."""
+
+    code = "recording_invalid"
+
+    def __init__(self, path: Path, *, expected: str, came: str, line: int = 0) -> None:
+        place = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{place}: expected {expected}, came {came}", field="recording")
 
 
 class TransitionInvalid(InputError):

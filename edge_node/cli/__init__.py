@@ -21,6 +21,7 @@ _COMMANDS = {
     "cancel": ("edge_node.cli.operate", "cancel", "Cancel a command that waits for a person."),
     "history": ("edge_node.cli.explain", "history", "List what was decided."),
     "explain": ("edge_node.cli.explain", "explain", "Tell why something was decided."),
+    "replay": ("edge_node.cli.replay", "replay", "Play a recording of messages without a broker."),
     "stop": ("edge_node.cli.stop", "stop", "Stop an edge: no command leaves it until it is reset."),
     "demo": ("edge_node.cli.demo", "demo", "Show everything at work on this machine."),
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),

@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,15 +20,18 @@ from edge_node.config.scalars import seconds
 from edge_node.errors import BusError, NotPermitted
 from edge_node.journal.archive import MAX_HISTORY, Archive
 from edge_node.journal.journal import JOURNAL_FILE
+from edge_node.journal.recording import recording
 from edge_node.observe.explanation import explained, listed
 from edge_node.runtime.state_lock import in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge_node.client import Reply
     from edge_node.config.loaded import Configuration
+    from edge_node.messages import Message
+
+_T = TypeVar("_T")
 
 
 def _duration(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, float]:
@@ -46,14 +50,37 @@ _timeout_option = click.option(
 )
 
 
+_export_option = click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the messages into this file instead, for `edge-node replay`; on the edge's own machine only.",
+)
+
+
 @click.command()
 @click.argument("identifier")
 @config_option
 @_user_option
 @_timeout_option
 @json_option
+@_export_option
+@click.option(
+    "--before",
+    default="10m",
+    show_default=True,
+    callback=_duration,
+    help="With --export: how much of the time before it is written.",
+)
 def explain(
-    identifier: str, *, config: Path | None, user: str | None, timeout_s: float, as_json: bool
+    identifier: str,
+    *,
+    config: Path | None,
+    user: str | None,
+    timeout_s: float,
+    as_json: bool,
+    export: Path | None,
+    before: tuple[str, float],
 ) -> None:
     """Tell why something was decided: from the message, through each rule, to what the device showed.
 
@@ -62,9 +89,13 @@ def explain(
     edge's own machine whoever may read the journal reads it there.
 
     \b
-    Example:
+    Examples:
       edge-node explain 01990000-0000-7000-8000-000000000000
+      edge-node explain 01990000-0000-7000-8000-000000000000 --export incident.jsonl
     """
+    if export:
+        _write(export, config, lambda archive: archive.incident(identifier, before_s=before[1]))
+        return
     found = _asked(
         find_config(config),
         lambda client: client.operate("explain", timeout_s=timeout_s, id=identifier),
@@ -91,7 +122,8 @@ def explain(
 @_user_option
 @_timeout_option
 @json_option
-def history(
+@_export_option
+def history(  # noqa: PLR0913 - an option each
     *,
     since: tuple[str, float],
     node: str,
@@ -101,6 +133,7 @@ def history(
     user: str | None,
     timeout_s: float,
     as_json: bool,
+    export: Path | None,
 ) -> None:
     """List what was decided, newest first; `edge-node explain` tells more of each.
 
@@ -111,6 +144,9 @@ def history(
     """
     said, ago_s = since
     after = time.time() - ago_s if said else 0.0
+    if export:
+        _write(export, config, lambda archive: archive.received(since=after))
+        return
     named = {"since": said, "node": node, "device": device, "limit": str(limit)}
     entries = _asked(
         find_config(config),
@@ -123,6 +159,14 @@ def history(
         return
     for entry in entries:
         click.echo(listed(entry))
+
+
+def _write(file: Path, config: Path | None, look: Callable[[Archive], Sequence[Message]]) -> None:
+    """Write the messages that are found into a recording that only its owner may read."""
+    messages = _read(load(find_config(config)).state / JOURNAL_FILE, look)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in recording(messages))
+    click.echo(f"{file}: {len(messages)} messages; play them with `edge-node replay {file}`", err=True)
 
 
 def _asked(
@@ -158,9 +202,7 @@ def _reply(configuration: Configuration, ask: Callable[[Client], Reply], *, user
         return ask(client)
 
 
-def _read(
-    journal: Path, look: Callable[[Archive], Mapping[str, Any]], *, instead_of: str = ""
-) -> Mapping[str, Any]:
+def _read(journal: Path, look: Callable[[Archive], _T], *, instead_of: str = "") -> _T:
     if instead_of:
         click.echo(f"from {journal}, because the edge did not tell: {instead_of}", err=True)
     archive = Archive.open(journal)

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_node.database import Database
 from edge_node.errors import DecisionUnknown, JournalError
-from edge_node.journal.bounds import cut
+from edge_node.journal.bounds import MAX_TEXT, cut
 from edge_node.journal.inbox import COLUMNS, message_from
 from edge_node.journal.records import message_record
 from edge_node.journal.schema import MIGRATIONS
+from edge_node.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edge_node.database import Cursor
-    from edge_node.messages import Decision, Message
+    from edge_node.messages import Decision
 
 MAX_HISTORY = 200
 """Decisions that are listed at once."""
@@ -119,16 +121,33 @@ class Archive:
             " ORDER BY d.sequence DESC LIMIT ?4",
             (since, node, device, min(limit, MAX_HISTORY)),
         )
-        return tuple(_summary(json.loads(row[1]), at=row[2], state=row[4] or "") for row in rows)
+        return tuple(summary(json.loads(row[1]), at=row[2], state=row[4] or "") for row in rows)
 
-    def received(self, *, since: float, until: float) -> Iterator[Message]:
-        """Yield the journaled messages of a time, in the order they came."""
+    def received(self, *, since: float, until: float = math.inf) -> tuple[Message, ...]:
+        """Return the journaled messages of a time, in the order they came; those that came twice once."""
         rows = self._database.execute(
             f"SELECT {COLUMNS} FROM inbox WHERE received_at BETWEEN ? AND ?"  # noqa: S608 - names of a module
             " AND state <> 'duplicate' ORDER BY sequence",
             (since, until),
         )
-        return (message_from(row) for row in rows)
+        return tuple(message_from(row) for row in rows)
+
+    def incident(self, key: str, *, before_s: float) -> tuple[Message, ...]:
+        """Return the messages from a time before a decision to the last step of its command, by time.
+
+        The decision's own message is among them also where it was not journaled.
+
+        Raises:
+            DecisionUnknown: As `explain` does.
+        """
+        messages: dict[str, Message] = {}
+        for document in self.explain(key):
+            began, ended = _span(document)
+            messages |= {each.id: each for each in self.received(since=began - before_s, until=ended)}
+            own = _own_message(document)
+            if own is not None:
+                messages.setdefault(own.id, own)
+        return tuple(sorted(messages.values(), key=lambda each: each.received_at))
 
     def _named(self, key: str, *, exact: bool) -> list[str]:
         """Return the decisions that have an identifier, or one that begins so."""
@@ -176,13 +195,43 @@ class Archive:
         return {**kept, "payload": cut(kept["payload"]), "state": rows[0][-2], "reason": rows[0][-1]}
 
 
+def _span(document: Mapping[str, Any]) -> tuple[float, float]:
+    """Return when what led to a decision came, and when the last came of it."""
+    decision, command = document["decision"], document.get("command")
+    if decision is None:
+        return (document["message"]["received_at"],) * 2
+    began = decision["request"]["created_at"]
+    steps = [step["at"] for step in command["life"]] if command else []
+    return began, max(document["decided_at"], *steps, began)
+
+
+def _own_message(document: Mapping[str, Any]) -> Message | None:
+    """Return the message that a decision keeps, where all of it is kept."""
+    kept = (document["decision"] or {}).get("message")
+    if not kept:
+        return None
+    payload = kept["payload"]
+    if len(payload) > MAX_TEXT:
+        return None
+    body = base64.b64decode(payload) if kept["encoding"] == "base64" else payload.encode()
+    return Message(
+        kept["id"], kept["topic"], body, kept["received_at"], qos=kept["qos"], retained=kept["retained"]
+    )
+
+
 def _as_it_is(command: Mapping[str, Any], *, life: list[Mapping[str, Any]]) -> dict[str, Any]:
     payload = base64.b64decode(command["payload"]).decode("utf-8", "replace")
     return {**command, "payload": cut(payload), "life": life}
 
 
-def _summary(record: Mapping[str, Any], *, at: float, state: str) -> dict[str, Any]:
-    """Return a decision in short."""
+def summary(record: Mapping[str, Any], *, at: float, state: str) -> dict[str, Any]:
+    """Return a decision in short.
+
+    Args:
+        record: What is kept of it.
+        at: When it was decided, seconds since the epoch.
+        state: State of its command now; the first one where left empty.
+    """
     request, draft, command = record["request"], record["draft"], record["command"] or {}
     verdict = record["verdict"] or {}
     rules = [rule for rule in verdict.get("rules", ()) if isinstance(rule, dict)]
