@@ -2,7 +2,7 @@
 
 Knows the layout of a line; knows nothing of what a message leads to.
 
-    {"t": "2026-01-01T10:00:00Z", "topic": "plant/pump-1/telemetry", "payload": "{\\"rpm\\": 80}", "qos": 1}
+    {"t": "2026-01-01T10:00:00Z", "topic": "plant/pump-1/telemetry", "payload": {"rpm": 80}, "qos": 1}
 """
 
 from __future__ import annotations

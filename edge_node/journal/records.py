@@ -30,6 +30,8 @@ def decision_record(decision: Decision) -> str:
     """
     record = json.loads(_text(decision))
     record["message"] = None if decision.message is None else message_record(decision.message)
+    if decision.command:
+        record["command"]["payload"] = decision.command.payload.decode("utf-8", "replace")
     first = {key: record[key] for key in _ORDER}
     return json.dumps(bounded({**first, **record}))
 

@@ -107,9 +107,10 @@ class Replay:
     def _name(self, happening: Happening) -> None:
         """Number the identifiers that are new with a happening."""
         match happening.what:
-            case Decision(request=request, message=message):
+            case Decision(request=request, message=message, command=command):
                 named = {request.message_id: "message", request.id: "decision"}
                 named |= {message.id: "message"} if message else {}
+                named |= {command.id: "command"} if command else {}
             case Command(id=name):
                 named = {name: "command"}
             case Refusal(message=message):
