@@ -15,6 +15,7 @@ from edge_node.version import __version__
 _COMMANDS = {
     "init": ("edge_node.cli.init", "init", "Write a folder that runs as it is."),
     "check": ("edge_node.cli.check", "check", "Print every problem of a configuration."),
+    "doctor": ("edge_node.cli.doctor", "doctor", "Look at everything an edge needs, and say what is wrong."),
     "run": ("edge_node.cli.run", "run", "Run the service."),
     "ask": ("edge_node.cli.ask", "ask", "Ask a running edge, or give it an order."),
     "approve": ("edge_node.cli.operate", "approve", "Approve a command that waits for a person."),
