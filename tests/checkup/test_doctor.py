@@ -55,14 +55,18 @@ def test_a_broker_that_lets_in_answers_and_keeps_is_well(
 
 
 @pytest.mark.broker
-def test_a_broker_that_forgets_who_is_away_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_checks, "PATIENCE_S", 3.0)
-    monkeypatch.setattr(broker_checks, "_FOLDER", tmp_path / "none")
-    forgetful = "allow_anonymous true\nqueue_qos0_messages false\nmax_queued_messages 1\nmax_queued_bytes 1\n"
-    with mosquitto(tmp_path / "broker", settings=forgetful) as made:
-        found = levels(made.port)
-    assert found["broker"] is Level.OK
-    assert found["sessions"] is Level.FAIL
+def test_a_broker_that_gives_this_edge_nothing_to_hear_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_checks, "PATIENCE_S", 2.0)
+    access = tmp_path / "access"
+    access.write_text("topic write #\n")
+    access.chmod(0o600)
+    with mosquitto(tmp_path / "broker", settings=f"allow_anonymous true\nacl_file {access}\n") as made:
+        (finding,) = check_broker(runtime(made.port))
+    assert finding.level is Level.FAIL
+    assert "edge/v1/hall/probe/" in finding.text
+    assert "access list" in finding.hint
 
 
 def test_a_broker_that_is_not_there_fails_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
