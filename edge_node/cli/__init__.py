@@ -16,6 +16,7 @@ _COMMANDS = {
     "init": ("edge_node.cli.init", "init", "Write a folder that runs as it is."),
     "check": ("edge_node.cli.check", "check", "Print every problem of a configuration."),
     "doctor": ("edge_node.cli.doctor", "doctor", "Look at everything an edge needs, and say what is wrong."),
+    "test": ("edge_node.cli.test", "test", "Perform the scenarios of nodes, without a broker."),
     "run": ("edge_node.cli.run", "run", "Run the service."),
     "ask": ("edge_node.cli.ask", "ask", "Ask a running edge, or give it an order."),
     "approve": ("edge_node.cli.operate", "approve", "Approve a command that waits for a person."),
@@ -61,6 +62,7 @@ def edge_node() -> None:
       edge-node demo                    see it work
       edge-node init plant              a folder to start from
       edge-node check plant             every problem, with file and line
+      edge-node test plant              what the nodes do, shown by scenarios
       edge-node run --config plant/edge-node.yaml
       edge-node ask "slow pump two down to forty percent"
     """

@@ -89,6 +89,10 @@ class Props:
         library.build(progress=self._progress)
         return library
 
+    def renew(self) -> None:
+        """Forget what was missing, so that `missing` tells it of the next rehearsal."""
+        self.missing = None
+
     def close(self) -> None:
         """Let go of the index and its folder."""
         if "library" in self.__dict__:
