@@ -15,7 +15,7 @@ MAX_TEXT = 4000
 MAX_ITEMS = 64
 """Items of one list, and keys of one object, that are kept."""
 MAX_RECORD = 64_000
-"""Characters of all texts and numbers of one record that are kept, the first ones first."""
+"""Characters of all texts, names and numbers of one record that are kept, the first ones first."""
 _MAX_DEPTH = 16
 _MAX_KEY = 128
 _DIGEST = 16
@@ -54,16 +54,17 @@ class _Room:
 def _fitted(value: Any, room: _Room, *, depth: int) -> Any:
     if isinstance(value, str):
         return room.take(value)
+    room.left -= _NUMBER
     if not isinstance(value, Mapping | list | tuple):
-        room.left -= _NUMBER
         return value
     if depth == _MAX_DEPTH or room.left <= 0:
         return room.take(f"[…cut, {len(value)} items]") if value else value
     if isinstance(value, Mapping):
-        kept = {
-            cut(str(key), limit=_MAX_KEY): _fitted(item, room, depth=depth + 1)
-            for key, item in list(value.items())[:MAX_ITEMS]
-        }
+        kept = {}
+        for key, item in list(value.items())[:MAX_ITEMS]:
+            name = cut(str(key), limit=_MAX_KEY)
+            room.left -= len(name)
+            kept[name] = _fitted(item, room, depth=depth + 1)
         return {**kept, "…": f"cut, {len(value)} keys"} if len(value) > MAX_ITEMS else kept
     items = [_fitted(item, room, depth=depth + 1) for item in value[:MAX_ITEMS]]
     return [*items, f"[…cut, {len(value)} items]"] if len(value) > MAX_ITEMS else items

@@ -175,6 +175,10 @@ def test_a_record_is_bounded_and_says_what_was_cut(hall: Hall) -> None:
     assert f"{MAX_TEXT + 1} characters" in cut("x" * (MAX_TEXT + 1))
     assert len(json.dumps(bounded([payload] * 100))) < 2 * MAX_RECORD
     assert bounded(list(range(100)))[MAX_ITEMS:] == ["[…cut, 100 items]"]
+    nested: dict[str, object] = {}
+    for _ in range(4):
+        nested = {f"{number}" * 100: nested for number in range(64)}
+    assert len(json.dumps(bounded(nested))) < 3 * MAX_RECORD
     assert bounded({"a": 1.5, "b": None}) == {"a": 1.5, "b": None}
 
 
