@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
     from edge_node.journal.outbox import Parcel
+    from edge_node.journal.writer import Row
     from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
 
 JOURNAL_FILE = "journal.db"
@@ -54,10 +55,12 @@ class Journal:
     """The journal of one edge; every method may be called from any thread.
 
     Attributes:
+        archive: What was decided, as it is kept.
         crowded_out: Announcements that were given up because too many others came behind them unsent.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float], retention: Retention) -> None:
+        self.archive = Archive(database)
         self._database = database
         self._clock = clock
         self._retention = retention
@@ -85,11 +88,6 @@ class Journal:
         """
         database = Database.open(path, migrations=MIGRATIONS, set_aside=True, error=JournalError)
         return cls(database, clock=clock, retention=retention)
-
-    @property
-    def archive(self) -> Archive:
-        """What was decided, as it is kept."""
-        return Archive(self._database)
 
     @property
     def alive(self) -> bool:
@@ -127,6 +125,14 @@ class Journal:
         """
         if not message.durable:
             on_durable()
+            return
+        if inbox.is_plain(message) and not ended:
+            self._writer.add(
+                inbox.insert,
+                inbox.row_of(message),
+                done=lambda _: on_durable(),
+                failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
+            )
             return
         self._writer.submit(
             lambda cursor: inbox.add(
@@ -187,9 +193,9 @@ class Journal:
 
     def _end_soon(self, message: Message) -> None:
         now = self._clock()
-        self._writer.submit(
-            lambda cursor: self._end(cursor, message, dead="", now=now),
-            one_statement=True,
+        self._writer.add(
+            self._end_rows,
+            (message.id,),
             done=lambda _: None,
             failed=lambda error: _log.error("end_not_journaled", id=message.id, reason=str(error)),
         )
@@ -200,12 +206,18 @@ class Journal:
                 failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
             )
 
+    def _end_rows(self, cursor: Cursor, rows: Sequence[Row]) -> None:
+        if not inbox.end_all(cursor, [row[0] for row in rows], now=self._clock()):
+            raise self._ended_before(rows[0][0])
+
     def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
-        if inbox.end(cursor, message.id, dead=dead, now=now):
-            return
-        raise JournalError(
+        if not inbox.end(cursor, message.id, dead=dead, now=now):
+            raise self._ended_before(message.id)
+
+    def _ended_before(self, message_id: str) -> JournalError:
+        return JournalError(
             self._database.path,
-            reason=f"message {message.id}: expected it to be open, came one that has ended or is unknown",
+            reason=f"message {message_id}: expected it to be open, came one that has ended or is unknown",
             hint="it was handled twice; what came of the second time was not written",
         )
 

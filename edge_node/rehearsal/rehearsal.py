@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edge_node.clock import SteadyClock
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError, PayloadInvalid
 from edge_node.identifiers import new_id
@@ -79,6 +80,7 @@ class Rehearsal:
 
     def __init__(self, configuration: Configuration, *, props: Props, starts_at: float = STARTS_AT) -> None:
         self.now = self._starts_at = starts_at
+        self._clock = SteadyClock(wall=lambda: self.now, elapsed=lambda: self.now)
         self.happenings: list[Happening] = []
         runtime = configuration.runtime.model_copy(update={"group": None})
         self._configuration = replace(configuration, runtime=runtime)
@@ -107,9 +109,6 @@ class Rehearsal:
             clock=self._clock,
         )
         self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch))
-
-    def _clock(self) -> float:
-        return self.now
 
     @property
     def elapsed_s(self) -> float:

@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
+from edge_node.clock import SteadyClock
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import JOURNAL_FILE, Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.filters import filters_of
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.readings_line import ReadingsLine
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models, open_library, retention, take_up
+from edge_node.runtime.wiring import assemble, load_models, open_journal, open_library, take_up
 from edge_node.stop import Outlet, StopFile, StopLatch
-from edge_node.topics import EdgeTopics, TopicPattern
+from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Service:
         self._configuration = configuration
         self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
         self._boot = new_id()
+        self._clock = SteadyClock()
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
@@ -110,7 +113,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
+        runtime, clock, progress = self._configuration.runtime, self._clock, LoggedProgress()
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -125,6 +128,7 @@ class Service:
             ),
             will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
+            clock=clock,
             leaving=self._outlet.leaving,
         )
         self._standing = Standing(
@@ -135,16 +139,11 @@ class Service:
         )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(
-            self._configuration.state / JOURNAL_FILE, clock=clock, retention=retention(self._configuration)
-        )
+        self._journal = open_journal(self._configuration, clock=clock)
+        settings, journal = self._configuration, self._journal
+        manuals = open_library(settings, embedder=models.embedder)
         self._assembly = assemble(
-            self._configuration,
-            models=models,
-            library=open_library(self._configuration, embedder=models.embedder),
-            journal=self._journal,
-            stop=self._latch,
-            clock=clock,
+            settings, models=models, library=manuals, journal=journal, stop=self._latch, clock=clock
         )
         self._read_manuals(progress)
         self._prepare_exit()
@@ -186,8 +185,22 @@ class Service:
 
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
-        runtime, clock = self._configuration.runtime, time.time
+        runtime, clock = self._configuration.runtime, self._clock
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._filters, apart = filters_of(self._configuration, topics=self._topics, probe=self._probe.topic)
+        self._readings = ReadingsLine(
+            apart,
+            probe=self._topics.probe(f"{self._boot}-readings"),
+            connect=lambda listeners: MqttBus(
+                runtime.broker.model_copy(update={"session": 0.0}),
+                client_id=f"edge-node-{runtime.edge}-readings",
+                listeners=listeners,
+                max_payload_bytes=runtime.limits.payload,
+                clock=clock,
+            ),
+            on_reading=self._backlog.put,
+            on_settled=self._judge,
+        )
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -226,6 +239,7 @@ class Service:
         self._dispatcher.start()
         self._publisher.start()
         self._stop_line.start()
+        self._readings.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
@@ -238,23 +252,9 @@ class Service:
 
         The broker keeps the session, and with it what an older configuration subscribed.
         """
-        filters = self._filters()
         self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
-        self._bus.subscribe(filters)
-        self._journal.remember(_FILTERS_KEY, json.dumps(filters))
-
-    def _filters(self) -> dict[str, int]:
-        """Return every topic filter with its quality of service."""
-        filters = {self._probe.topic: 0, self._topics.operations: 1}
-        if any(node.spec.ask for node in self._configuration.nodes):
-            # Claims first: no question may come before the claims on it are heard.
-            filters |= {self._topics.claims: 1} if self._topics.group else {}
-            filters[self._topics.asks] = 1
-        for node in self._configuration.nodes:
-            for entry in node.spec.listen:
-                name = TopicPattern.parse(entry.topic).filter
-                filters[name] = max(entry.qos, filters.get(name, 0))
-        return filters
+        self._bus.subscribe(self._filters)
+        self._journal.remember(_FILTERS_KEY, json.dumps(self._filters))
 
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
@@ -290,13 +290,13 @@ class Service:
 
     def _judge(self) -> None:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
-        if not self._probe.settled:
+        if not (self._probe.settled and self._readings.settled):
             return
         refused = (
             f"{name}: the broker refused the subscription ({reason})"
             for name, reason in sorted(self._bus.refused_filters.items())
         )
-        self._standing.judge([*filter(None, [self._probe.trouble]), *refused])
+        self._standing.judge([*filter(None, [self._probe.trouble]), *refused, *self._readings.troubles])
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -333,6 +333,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._clock.look()
             self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")
@@ -346,20 +347,24 @@ class Service:
             return
         self._judge()
         self._claims.catch_up()
+        self._readings.look()
         if self._probe.trouble:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        idle_s = max(self._bus.idle_s, self._stop_line.idle_s)
+        lines = (self._bus, self._stop_line, self._readings)
+        idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        threads = (self._bus, self._stop_line, self._dispatcher, self._publisher, self._journal)
-        return moving and all(part.alive for part in threads)
+        return moving and all(
+            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
+        )
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
         notify("STOPPING=1")
         log.info("draining")
         self._standing.drain()
+        self._readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()

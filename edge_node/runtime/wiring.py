@@ -11,7 +11,7 @@ import structlog
 from edge_node.announcing import Announcing
 from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
-from edge_node.journal.journal import Retention
+from edge_node.journal.journal import JOURNAL_FILE, Journal, Retention
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle import CommandLifecycle
 from edge_node.model.catalogue import Catalogue
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
-    from edge_node.journal.journal import Journal
     from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -84,10 +84,15 @@ def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedd
     return MiniLmEmbedder.open(folder, threads=_threads(configuration))
 
 
-def retention(configuration: Configuration) -> Retention:
-    """Return how long the journal of a configuration remembers."""
+def open_journal(configuration: Configuration, *, clock: Callable[[], float]) -> Journal:
+    """Return the journal of a configuration, which remembers as long as that says.
+
+    Raises:
+        JournalError: It cannot be opened or was written by a newer version.
+    """
     kept = configuration.runtime.journal
-    return Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
+    retention = Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
+    return Journal.open(configuration.state / JOURNAL_FILE, clock=clock, retention=retention)
 
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
@@ -135,14 +140,14 @@ def assemble(
     library: Manuals,
     journal: Journal,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
 ) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
-    announcing = Announcing(topics, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
