@@ -132,7 +132,7 @@ def assemble(
         twin=twin,
         lifecycle=lifecycle,
         operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
-        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
+        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
         drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),

@@ -14,6 +14,8 @@ from typing import Any
 
 import cel
 
+from edge_node.conditions.syntax import Part, parse
+from edge_node.conditions.windows import AGGREGATES, CHANGED, Window, windows_of, without_windows
 from edge_node.errors import ConditionInvalid
 
 MAX_CHARACTERS = 2000
@@ -47,11 +49,17 @@ class Condition:
 
     Attributes:
         source: The expression as the user wrote it.
-        names: Names of the values it refers to, at the top: `device.online` refers to `device`.
+        names: Names of the values it refers to, at the top: `device.online` refers to `device`, and
+            `avg(speed, 10s)` to `speed`.
+        windows: The windows of time it looks through; whoever asks brings their values by their names.
+        tree: The expression in parts, or None where it is too deep to be looked at.
     """
 
     source: str
     names: frozenset[str]
+    windows: tuple[Window, ...]
+    tree: Part | None = field(repr=False, compare=False)
+    _wanted: frozenset[str] = field(repr=False, compare=False)
     _as_doubles: cel.Program = field(repr=False, compare=False)
     _as_integers: cel.Program | None = field(repr=False, compare=False)
     _divisors: frozenset[str] = field(repr=False, compare=False)
@@ -67,17 +75,23 @@ class Condition:
         if len(source) > MAX_CHARACTERS:
             reason = f"expected at most {MAX_CHARACTERS} characters, came {len(source)}"
             raise ConditionInvalid(source[:40] + "…", reason=reason)
-        program = _program(source)
+        tree = parse(source)
+        found = windows_of(source, tree) if tree else ()
+        plain = without_windows(source, found)
+        program = _program(plain, written=source)
         functions = program.functions()
-        _refuse_calls(source, functions)
-        divisors = _divisors(source, functions)
+        _refuse_calls(plain, functions)
+        divisors = _divisors(plain, functions)
         try:
-            doubles = cel.compile(_TOKEN.sub(_double, source))
+            doubles = cel.compile(_TOKEN.sub(_double, plain))
         except ValueError:
             # Only a literal that the token pattern misreads ends here; the expression as written is good.
             doubles = program
         integers = None if "_/_" in functions else program
-        return cls(source, frozenset(program.variables()), doubles, integers, divisors)
+        wanted = frozenset(program.variables())
+        windows = tuple(dict.fromkeys(window for window, _ in found))
+        names = wanted - {window.name for window in windows} | {window.field for window in windows}
+        return cls(source, names, windows, tree, wanted, doubles, integers, divisors)
 
     def evaluate(self, values: Mapping[str, Any]) -> bool | None:
         """Return true, false, or None for unknown.
@@ -88,23 +102,50 @@ class Condition:
 
         Source: CEL language definition, "Logical operators": errors are absorbed by a deciding side.
         """
-        present = {name: values[name] for name in self.names if name in values}
-        numbers = _told(present, doubles=True)
-        for name in self._divisors & numbers.keys():
-            if isinstance(numbers[name], float) and numbers[name] == 0.0:
-                # The integer zero makes the division an error, and compares with doubles all the same.
-                numbers[name] = 0
-        answer = _run(self._as_doubles, numbers)
-        if answer is None and self._as_integers is not None:
-            answer = _run(self._as_integers, _told(present, doubles=False))
+        return self.ask(Told({name: values[name] for name in self._wanted if name in values}))
+
+    def ask(self, told: Told) -> bool | None:
+        """Return the same as `evaluate`, over values that many conditions are asked about."""
+        numbers = told.numbers
+        zeros = [name for name in self._divisors if numbers.get(name) == 0.0]
+        if zeros:
+            # The integer zero makes the division an error, and compares with doubles all the same.
+            answer = _run(self._as_doubles, {**numbers, **dict.fromkeys(zeros, 0)})
+        else:
+            answer = _run(self._as_doubles, told.as_doubles)
+        if answer is None and self._as_integers is not None and self._wanted <= numbers.keys():
+            answer = _run(self._as_integers, told.as_integers)
         return answer
 
 
-def _program(source: str) -> cel.Program:
+class Told:
+    """Values as conditions want them, made once for all conditions that are asked.
+
+    Args:
+        values: Name to value; those that CEL does not have are left out.
+    """
+
+    __slots__ = ("_integers", "_values", "as_doubles", "numbers")
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self._integers: cel.Context | None = None
+        self.numbers = _told(values, doubles=True)
+        self.as_doubles = cel.Context(self.numbers)
+
+    @property
+    def as_integers(self) -> cel.Context:
+        """The values with whole numbers as integers."""
+        if self._integers is None:
+            self._integers = cel.Context(_told(self._values, doubles=False))
+        return self._integers
+
+
+def _program(source: str, *, written: str) -> cel.Program:
     try:
         return cel.compile(source)
     except ValueError as error:
-        raise ConditionInvalid(source, reason=_one_line(str(error))) from error
+        raise ConditionInvalid(written, reason=_one_line(str(error))) from error
 
 
 def _one_line(report: str) -> str:
@@ -126,7 +167,7 @@ def _refuse_calls(source: str, called: list[str]) -> None:
             raise ConditionInvalid(source, reason=f"{found['word']}() loops, and conditions do not")
     for name in called:
         if name[0].isalpha() and name not in FUNCTIONS:
-            known = ", ".join(sorted(FUNCTIONS))
+            known = ", ".join(sorted(FUNCTIONS | AGGREGATES | {CHANGED}))
             raise ConditionInvalid(source, reason=f"no function {name}(); there are {known}")
 
 
@@ -157,7 +198,7 @@ def _exact(value: int) -> bool:
     return abs(value) < 2**53
 
 
-def _run(program: cel.Program, values: dict[str, Any]) -> bool | None:
+def _run(program: cel.Program, values: cel.Context | dict[str, Any]) -> bool | None:
     try:
         answer = program.execute(values)
     except _EVALUATION_ERRORS:
