@@ -7,16 +7,20 @@ values. Unknown is an answer of its own, because a missing value must neither fi
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cel
 
-from edge_node.conditions.syntax import Part, parse
+from edge_node.conditions.syntax import Kind, Part, parse
 from edge_node.conditions.windows import AGGREGATES, CHANGED, Window, windows_of, without_windows
 from edge_node.errors import ConditionInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_CHARACTERS = 2000
 FUNCTIONS = frozenset({"size", "contains", "startsWith", "endsWith", "matches", "int", "double", "string"})
@@ -33,6 +37,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _DIVISOR = re.compile(r"(?P<name>[A-Za-z_]\w*)(?!\s*[.(\[]|\w)|-?(?P<number>\d+(?:\.\d+)?)(?![\w.])")
+_Threshold = tuple[str, Callable[[float, float], bool], float]
+_COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_PLAIN = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
 _INTEGERS_ONLY = {"_%_": "%", "int": "int()", "size": "size()"}
 _EVALUATION_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -63,6 +70,7 @@ class Condition:
     _as_doubles: cel.Program = field(repr=False, compare=False)
     _as_integers: cel.Program | None = field(repr=False, compare=False)
     _divisors: frozenset[str] = field(repr=False, compare=False)
+    _thresholds: tuple[_Threshold, ...] = field(repr=False, compare=False)
 
     @classmethod
     def compile(cls, source: str) -> Condition:
@@ -91,7 +99,8 @@ class Condition:
         wanted = frozenset(program.variables())
         windows = tuple(dict.fromkeys(window for window, _ in found))
         names = wanted - {window.name for window in windows} | {window.field for window in windows}
-        return cls(source, names, windows, tree, wanted, doubles, integers, divisors)
+        thresholds = _thresholds(tree, found) if tree else ()
+        return cls(source, names, windows, tree, wanted, doubles, integers, divisors, thresholds)
 
     def evaluate(self, values: Mapping[str, Any]) -> bool | None:
         """Return true, false, or None for unknown.
@@ -107,6 +116,15 @@ class Condition:
     def ask(self, told: Told) -> bool | None:
         """Return the same as `evaluate`, over values that many conditions are asked about."""
         numbers = told.numbers
+        for name, compares, limit in self._thresholds:
+            value = numbers.get(name)
+            if type(value) is not float:
+                break
+            if not compares(value, limit):
+                return False
+        else:
+            if self._thresholds:
+                return True
         zeros = [name for name in self._divisors if numbers.get(name) == 0.0]
         if zeros:
             # The integer zero makes the division an error, and compares with doubles all the same.
@@ -125,13 +143,20 @@ class Told:
         values: Name to value; those that CEL does not have are left out.
     """
 
-    __slots__ = ("_integers", "_values", "as_doubles", "numbers")
+    __slots__ = ("_doubles", "_integers", "_values", "numbers")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
+        self._doubles: cel.Context | None = None
         self._integers: cel.Context | None = None
         self.numbers = _told(values, doubles=True)
-        self.as_doubles = cel.Context(self.numbers)
+
+    @property
+    def as_doubles(self) -> cel.Context:
+        """The values with all numbers as doubles."""
+        if self._doubles is None:
+            self._doubles = cel.Context(self.numbers)
+        return self._doubles
 
     @property
     def as_integers(self) -> cel.Context:
@@ -139,6 +164,23 @@ class Told:
         if self._integers is None:
             self._integers = cel.Context(_told(self._values, doubles=False))
         return self._integers
+
+
+def _thresholds(tree: Part, found: Sequence[tuple[Window, Part]]) -> tuple[_Threshold, ...]:
+    """Return the comparisons with numbers of a condition that is nothing else, joined by `&&`.
+
+    Most conditions are so. To compare two doubles is the same everywhere, and here it costs a tenth.
+    """
+    match tree:
+        case Part(kind=Kind.BINARY, text="&&", parts=(left, right)):
+            both = _thresholds(left, found), _thresholds(right, found)
+            return both[0] + both[1] if all(both) else ()
+        case Part(kind=Kind.BINARY, text=sign, parts=(subject, Part(kind=Kind.NUMBER, text=written))):
+            windows = {part: window.name for window, part in found}
+            name = subject.text if subject.kind is Kind.NAME else windows.get(subject)
+            if name and sign in _COMPARISONS and _PLAIN.fullmatch(written):
+                return ((name, _COMPARISONS[sign], float(written)),)
+    return ()
 
 
 def _program(source: str, *, written: str) -> cel.Program:
@@ -210,7 +252,9 @@ def _told(values: Mapping[Any, Any], *, doubles: bool) -> dict[str, Any]:
     """Return the values that CEL can be told; the others are left out, so that they count as missing."""
     told = {}
     for name, value in values.items():
-        known = _value(value, doubles=doubles)
+        known = value if doubles and type(value) is float and math.isfinite(value) else None
+        if known is None:
+            known = _value(value, doubles=doubles)
         if known is not None:
             told[str(name)] = known
     return told

@@ -34,6 +34,7 @@ class Window:
         seconds: How long the window is; 0 for `changed`.
         tumbling: Whether windows follow one another without overlap; else each ends at the last message.
         name: The name under which an expression finds its value.
+        series: Field, length and whether it tumbles: windows alike in these look at the same samples.
     """
 
     function: str
@@ -41,13 +42,15 @@ class Window:
     seconds: float
     tumbling: bool
     name: str
+    series: tuple[str, float, bool]
 
     @classmethod
     def of(cls, function: str, field: str, *, seconds: float = 0.0, tumbling: bool = False) -> Window:
         """Return a window; the same one always has the same name, which no field can have."""
         kind = "_tumbling" if tumbling else ""
         length = f"{seconds:g}".replace(".", "_").replace("+", "").replace("-", "m")
-        return cls(function, field, seconds, tumbling, f"_{function}{kind}_{length}_{field}")
+        name = f"_{function}{kind}_{length}_{field}"
+        return cls(function, field, seconds, tumbling, name, (field, seconds, tumbling))
 
 
 def is_window(part: Part) -> bool:

@@ -148,17 +148,15 @@ class TriggerEngine:
         known = seen.known
         names = seen.news(values.keys(), said)
         changed = seen.changes(reading.compared, said) if reading.compared else {}
-        if changed or known is not seen.known:
-            self._memory.note_device(seen)
         if reading.lengths:
-            touched = seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
-            self._memory.note_series(seen, touched)
+            seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
+        if changed or reading.lengths or known is not seen.known:
+            self._memory.note_device(seen)
         concerned = reading.concerned(names)
         fired: list[Watch] = []
-        if concerned.triggers:
+        if concerned.asked:
             told = _told(concerned, seen, values, at=at, changed=changed)
-            asked = (self._asked(seen, trigger, told, at=at) for trigger in concerned.triggers)
-            fired = [watch for watch in asked if watch]
+            fired = self._fired(concerned, seen, told, at=at)
         for watch in [*fired, *self._joined(seen, fired, at=at)]:
             yield self._request(watch.trigger, watch, values, at=min(observation.observed_at, at))
 
@@ -182,25 +180,30 @@ class TriggerEngine:
             self._schedule(seen, watch)
         return at
 
-    def _asked(self, seen: Seen, trigger: Trigger, told: Told, *, at: float) -> Watch | None:
-        """Return the watch of a trigger where what a message shows fires it."""
-        watch = seen.watches.get(trigger.name)
-        new = watch is None
-        if watch is None:
-            holds = trigger.holds(told)
-            if not holds:
-                return None
-            watch = seen.watches[trigger.name] = Watch(trigger, seen.device, trigger.episode())
-        else:
-            holds = watch.asked(told)
+    def _fired(self, concerned: Concerned, seen: Seen, told: Told, *, at: float) -> list[Watch]:
+        """Return the watches of the triggers that what a message shows fires."""
+        fired: list[Watch] = []
+        for trigger, when in concerned.asked:
+            watch = seen.watches.get(trigger.name)
+            holds = watch.asked(told) if watch else when.ask(told)
+            if watch is None:
+                if not holds:
+                    continue
+                watch = seen.watches[trigger.name] = Watch(trigger, seen.device, trigger.episode())
+            if self._saw(seen, watch, holds, at=at):
+                fired.append(watch)
+        return fired
+
+    def _saw(self, seen: Seen, watch: Watch, holds: bool | None, *, at: float) -> bool:  # noqa: FBT001 - a truth value of three
+        """Return whether a watch fires by what a message shows."""
         episode = watch.episode
         if not isinstance(episode, Holding):
-            return None
+            return False
         before = episode.stands
         watch.message_id = seen.message_id
         fires = episode.see(at, holds=holds)
-        self._settle(seen, watch, urgent=new or episode.stands != before)
-        return watch if fires else None
+        self._settle(seen, watch, urgent=episode.stands != before)
+        return fires
 
     def _ripened(self, seen: Seen, watch: Watch, now: float) -> list[Request]:
         """Return what fires because the deadline of a watch may have come."""

@@ -1,7 +1,7 @@
 """What of the triggers outlives the process, as rows.
 
 Knows what is remembered of each device and how it reads; knows no file and no message. A row is about one
-trigger and device, one series, one device, one schedule, or the time at which all of it was taken.
+trigger and device, one device, one schedule, or the time at which all of it was taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edge_node.triggers.schedule import Schedule
-    from edge_node.triggers.seen import Reading, SeriesKey
+    from edge_node.triggers.seen import Reading
     from edge_node.triggers.series import Budget
     from edge_node.triggers.watches import Trigger
 
@@ -76,11 +76,6 @@ class Memory:
         """Take note that the episode of a trigger changed."""
         (self._urgent if urgent else self._later)["watch", seen.node, name, seen.device] = None
 
-    def note_series(self, seen: Seen, keys: Iterable[SeriesKey]) -> None:
-        """Take note that windows of a device changed."""
-        for key in keys:
-            self._later["series", seen.node, seen.device, *key] = None
-
     def note_device(self, seen: Seen) -> None:
         """Take note that what is known of a device changed."""
         self._later["device", seen.node, seen.device] = None
@@ -126,13 +121,9 @@ class Memory:
                     "message": watch.message_id,
                     **watch.episode.as_dict(),
                 }
-            case ("series", str(node), str(device), *series_key):
-                seen = self.seen.get((node, device))
-                series = seen.series.get(_series_key(series_key)) if seen else None
-                return series.as_dict() if series else None
             case ("device", str(node), str(device)):
                 seen = self.seen.get((node, device))
-                return {"known": sorted(seen.known), "last": seen.last} if seen else None
+                return _device(seen) if seen else None
             case ("schedule", str(node), str(name)) if (node, name) in self._schedules:
                 trigger, schedule = self._schedules[node, name]
                 return {"of": trigger.digest, "last": schedule.last}
@@ -143,19 +134,8 @@ class Memory:
         match key:
             case ("watch", str(node), str(name), str(device)):
                 return self._take_up_watch(node, name, device, body)
-            case ("series", str(node), str(device), *rest):
-                series_key = _series_key(rest)
-                reading = self._readings.get(node)
-                if reading is None or series_key not in reading.lengths.get(series_key[0], ()):
-                    return False
-                _, seconds, tumbling = series_key
-                series = Series(seconds, tumbling, self._stale_s[node], self._window_samples, self._budget)
-                series.take_up(body)
-                self.device(node, device).series[series_key] = series
             case ("device", str(node), str(device)) if node in self._readings:
-                known, last = frozenset(map(str, body["known"])), dict(body["last"])
-                seen = self.device(node, device)
-                seen.known, seen.last = known, last
+                self._take_up_device(self.device(node, device), body)
             case ("schedule", str(node), str(name)):
                 trigger, schedule = self._schedules.get((node, name), (None, None))
                 if trigger is None or schedule is None or body["of"] != trigger.digest:
@@ -164,6 +144,16 @@ class Memory:
             case _:
                 return False
         return True
+
+    def _take_up_device(self, seen: Seen, body: Mapping[str, Any]) -> None:
+        lengths = self._readings[seen.node].lengths
+        seen.known, seen.last = frozenset(map(str, body["known"])), dict(body["last"])
+        for name, seconds, tumbling, samples in body["series"]:
+            key = (str(name), float(seconds), tumbling is True)
+            if key in lengths.get(key[0], ()):
+                series = Series(key[1], key[2], seen.stale_s, self._window_samples, self._budget)
+                series.take_up(samples)
+                seen.series[key] = series
 
     def _take_up_watch(self, node: str, name: str, device: str, body: Mapping[str, Any]) -> bool:
         reading = self._readings.get(node)
@@ -179,9 +169,9 @@ class Memory:
         return True
 
 
-def _series_key(parts: Iterable[object]) -> SeriesKey:
-    name, seconds, tumbling = parts
-    return str(name), float(str(seconds)), tumbling is True
+def _device(seen: Seen) -> dict[str, Any]:
+    series = [[*key, series.as_dict()] for key, series in seen.series.items()]
+    return {"known": sorted(seen.known), "last": seen.last, "series": series}
 
 
 def _row(key: Key, body: Mapping[str, Any] | None) -> StateRow:

@@ -16,34 +16,35 @@ from edge_node.triggers.series import Series
 if TYPE_CHECKING:
     from collections.abc import Iterable, KeysView, Mapping, Sequence
 
-    from edge_node.conditions import Window
+    from edge_node.conditions import Condition, Window
     from edge_node.triggers.series import Budget
     from edge_node.triggers.watches import Trigger, Watch
 
 SeriesKey = tuple[str, float, bool]
 """Field, length in seconds, and whether windows of it tumble."""
 _MESSAGE_KINDS = 1024
+_NUMBERS = (float, int)  # a truth value is an int to Python, and no number here
 
 
 class Concerned(NamedTuple):
     """Triggers that are to be asked together.
 
     Attributes:
-        triggers: The triggers, in the order of their file.
+        asked: The triggers, in the order of their file, each with its `when`.
         names: All names that their conditions want.
         windows: All windows of time that they look through.
     """
 
-    triggers: tuple[Trigger, ...]
+    asked: tuple[tuple[Trigger, Condition], ...]
     names: frozenset[str]
     windows: tuple[Window, ...]
 
     @classmethod
     def of(cls, triggers: Iterable[Trigger]) -> Concerned:
         """Return triggers with all that they want to know."""
-        asked = tuple(triggers)
-        windows = frozenset(window for trigger in asked for window in trigger.windows)
-        names = frozenset(name for trigger in asked for name in trigger.names)
+        asked = tuple((trigger, trigger.when) for trigger in triggers if trigger.when)
+        windows = frozenset(window for trigger, _ in asked for window in trigger.windows)
+        names = frozenset(name for trigger, _ in asked for name in trigger.names)
         return cls(asked, names, tuple(sorted(windows, key=lambda window: window.name)))
 
 
@@ -85,7 +86,7 @@ def _lengths(triggers: Sequence[Trigger]) -> dict[str, tuple[SeriesKey, ...]]:
     lengths: dict[str, set[SeriesKey]] = {}
     for window in (window for trigger in triggers for window in trigger.windows):
         if window.function != CHANGED:
-            lengths.setdefault(window.field, set()).add((window.field, window.seconds, window.tumbling))
+            lengths.setdefault(window.field, set()).add(window.series)
     return {name: tuple(sorted(keys)) for name, keys in lengths.items()}
 
 
@@ -143,23 +144,17 @@ class Seen:
             self.known = present
         return names
 
-    def take_up(
-        self, reading: Reading, said: Mapping[str, Any], *, limit: int, budget: Budget
-    ) -> list[SeriesKey]:
-        """Take the numbers of a message up into the windows; return those that changed."""
-        touched: list[SeriesKey] = []
-        for name in reading.lengths.keys() & said.keys():
-            value = said[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    def take_up(self, reading: Reading, said: Mapping[str, Any], *, limit: int, budget: Budget) -> None:
+        """Take the numbers of a message up into the windows."""
+        for name, value in said.items():
+            if type(value) not in _NUMBERS or not math.isfinite(value):
                 continue
-            for key in reading.lengths[name]:
+            for key in reading.lengths.get(name, ()):
                 series = self.series.get(key)
                 if series is None:
                     series = Series(key[1], key[2], self.stale_s, limit, budget)
                     self.series[key] = series
                 series.add(self.at, float(value))
-                touched.append(key)
-        return touched
 
     def values(self, windows: Iterable[Window], at: float, *, changed: Mapping[str, bool]) -> dict[str, Any]:
         """Return what windows come to at `at`, by their names; those that are unknown are left out."""
@@ -169,7 +164,7 @@ class Seen:
             if window.function == CHANGED:
                 value = changed.get(window.field)
             else:
-                series = self.series.get((window.field, window.seconds, window.tumbling))
+                series = self.series.get(window.series)
                 value = series.value(window.function, at) if series else None
             if value is not None:
                 values[window.name] = value

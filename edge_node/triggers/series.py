@@ -69,19 +69,22 @@ class Series:
 
     def add(self, at: float, value: float) -> None:
         """Take up a sample."""
-        if self.since is None or not self.times or at - self.times[-1] > self.stale_s:
-            self._forget(len(self.times))
+        times, budget = self.times, self.budget
+        if not times or at - times[-1] > self.stale_s:
+            self._forget(len(times))
             self.since = at
-        # What a window needs no more goes, but for the last sample, which tells gaps.
-        self._forget(min(bisect_right(self.times, self._horizon(at)), len(self.times) - 1))
-        if len(self.times) >= self.limit or self.budget.held >= self.budget.limit:
+        elif times[0] <= at - self.seconds:
+            # What a window needs no more goes, but for the last sample, which tells gaps.
+            horizon = self._horizon(at) if self.tumbling else at - self.seconds
+            self._forget(min(bisect_right(times, horizon), len(times) - 1))
+        if len(times) >= self.limit or budget.held >= budget.limit:
             self._merge()
-        if self.budget.held >= self.budget.limit and self.times:
-            self.budget.refused += 1
-            self._forget(len(self.times))
-            self.since = None
-            return
-        self.budget.held += 1
+            if budget.held >= budget.limit:
+                budget.refused += 1
+                self._forget(len(self.times))
+                self.since = None
+                return
+        budget.held += 1
         self.times.append(at)
         self.means.append(value)
         if self.merged:
@@ -90,13 +93,15 @@ class Series:
 
     def value(self, function: str, at: float) -> float | None:
         """Return what the window comes to at `at`, None for unknown."""
-        first, end = self._bounds(at)
-        seen = self.since is not None and bool(self.times)
-        if not seen or self.since is None or self.since > first or at - self.times[-1] > self.stale_s:
+        times, since = self.times, self.since
+        first, end = self._bounds(at) if self.tumbling else (at - self.seconds, at)
+        if since is None or since > first or not times or at - times[-1] > self.stale_s:
             return None
-        # A sliding window is open at its old end, a tumbling one at its young end.
-        side = bisect_left if self.tumbling else bisect_right
-        low, high = side(self.times, first), side(self.times, end)
+        low, high = 0, len(times)
+        if times[0] <= first or times[-1] >= end:
+            # A sliding window is open at its old end, a tumbling one at its young end.
+            side = bisect_left if self.tumbling else bisect_right
+            low, high = side(times, first), side(times, end)
         try:
             value = self._aggregate(function, low, high)
         except OverflowError:
@@ -140,19 +145,18 @@ class Series:
         self.budget.held += len(times)
 
     def _bounds(self, at: float) -> tuple[float, float]:
-        if not self.tumbling:
-            return at - self.seconds, at
+        """Return beginning and end of the last whole window of those that follow one another."""
         end = math.floor(at / self.seconds) * self.seconds
         return end - self.seconds, end
 
     def _horizon(self, at: float) -> float:
-        """Return the time up to which samples are needed no more."""
-        first, _ = self._bounds(at)
-        # A tumbling window takes in its own beginning.
-        return math.nextafter(first, -math.inf) if self.tumbling else first
+        """Return the time up to which windows that follow one another need no samples any more."""
+        # Such a window takes in its own beginning.
+        return math.nextafter(self._bounds(at)[0], -math.inf)
 
     def _aggregate(self, function: str, low: int, high: int) -> float | None:
-        means = self.means[low:high]
+        whole = low == 0 and high == len(self.means)
+        means = self.means if whole else self.means[low:high]
         counts, lows, highs = (
             (column[low:high] for column in self.merged) if self.merged else (None, means, means)
         )
@@ -176,7 +180,9 @@ class Series:
         if count <= 0:
             return
         self.budget.held -= count
-        for column in (self.times, self.means, *(self.merged or ())):
+        del self.times[:count]
+        del self.means[:count]
+        for column in self.merged or ():
             del column[:count]
         if not self.times:
             self.merged = None
