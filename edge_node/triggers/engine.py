@@ -220,7 +220,8 @@ class TriggerEngine:
             alone = self._readings[seen.node].alone[watch.trigger.name]
             told = _told(alone, seen, values, at=now, changed={})
             fires = episode.ripen(now, holds=watch.asked(told))
-        self._settle(seen, watch, urgent=episode.stands != before)
+        if not isinstance(episode, Joint):
+            self._settle(seen, watch, urgent=episode.stands != before)
         fired = [watch] if fires else []
         fired += self._joined(seen, fired, at=now)
         return [self._request(each.trigger, each, values, at=now) for each in fired]

@@ -198,6 +198,7 @@ class Joint:
         open: Whether it has fired and not ended yet.
         fired: Name to the time of its last firing, where `within_s` is given.
         fired_at: When it fired itself, or None.
+        waiting: Whether it would fire, were it not too soon after the last time.
     """
 
     needs_all: bool
@@ -207,11 +208,12 @@ class Joint:
     open: bool = False
     fired: dict[str, float] = field(default_factory=dict)
     fired_at: float | None = None
+    waiting: bool = False
 
     @property
     def deadline(self) -> float | None:
-        """None: only other triggers move it."""
-        return None
+        """When it may fire again, or None where it does not wait for that."""
+        return self.fired_at + self.cooldown_s if self.waiting and self.fired_at is not None else None
 
     @property
     def idle(self) -> bool:
@@ -221,7 +223,7 @@ class Joint:
     @property
     def stands(self) -> tuple[object, ...]:
         """Where it stands."""
-        return self.open, self.fired_at, tuple(self.fired.items())
+        return self.open, self.fired_at, self.waiting, tuple(self.fired.items())
 
     def see(self, at: float, *, fired: set[str], going_on: set[str]) -> bool:
         """Return whether it fires.
@@ -238,7 +240,8 @@ class Joint:
             holds, was_open = wanted <= there if self.needs_all else bool(wanted & there), self.open
         cooled = self.fired_at is None or at >= self.fired_at + self.cooldown_s
         self.open = self.within_s is None and holds and (was_open or cooled)
-        if not holds or was_open or not cooled:
+        self.waiting = holds and not was_open and not cooled
+        if not holds or was_open or self.waiting:
             return False
         self.fired_at = at if self.cooldown_s else None
         self.fired.clear()
@@ -251,11 +254,16 @@ class Joint:
     def as_dict(self) -> dict[str, Any]:
         """Return what is to be remembered, as JSON has it."""
         kept = asdict(self)
-        return {"open": self.open, "times": kept["fired"], "fired": self.fired_at}
+        return {
+            "open": self.open,
+            "times": kept["fired"],
+            "fired": self.fired_at,
+            "waiting": self.waiting,
+        }
 
     def take_up(self, kept: Mapping[str, Any]) -> None:
         """Take up what `as_dict` gave; raises KeyError, TypeError or AttributeError for something else."""
-        self.open = kept["open"] is True
+        self.open, self.waiting = kept["open"] is True, kept["waiting"] is True
         times = {name: _time(time) for name, time in kept["times"].items() if name in self.names}
         self.fired = {name: time for name, time in times.items() if time is not None}
         self.fired_at = _time(kept["fired"])

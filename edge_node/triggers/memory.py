@@ -107,7 +107,12 @@ class Memory:
             except _UNREADABLE as error:
                 log.warning("trigger_state_left_out", key=row.key[:200], reason=type(error).__name__)
         for seen in self.seen.values():
+            stood = {name: watch.episode.stands for name, watch in seen.watches.items()}
             _resume(seen, taken_at=taken_at, now=now)
+            for name, watch in seen.watches.items():
+                # What was moved must not be moved by the same time again after the next restart.
+                if watch.episode.stands != stood[name]:
+                    self.note_watch(seen, name, urgent=True)
 
     def _body(self, key: Key) -> Mapping[str, Any] | None:
         match key:
