@@ -41,8 +41,8 @@ class RulesBench:
 
     The triggers read twenty fields, each field by five of them: a threshold with hysteresis, one that must
     hold for a while, a mean over ten seconds, a maximum over thirty, and two fields together. Values
-    are normally distributed, so that a few of a thousand lead to an alarm. What the engine wants to remember is taken from it on the
-    way, as the journal does.
+    are normally distributed, so that a few of a thousand lead to an alarm. What the engine
+    wants to be on the disk at once is taken from it on the way, as the journal does.
 
     Args:
         triggers: How many triggers there are.

@@ -145,13 +145,11 @@ class TriggerEngine:
         # The message's own words count even where they are older than `stale` by now, as they are when
         # the journal brings a message back after a power cut.
         values = self._values(seen, said=said)
-        known = seen.known
         names = seen.news(values.keys(), said)
         changed = seen.changes(reading.compared, said) if reading.compared else {}
         if reading.lengths:
             seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
-        if changed or reading.lengths or known is not seen.known:
-            self._memory.note_device(seen)
+        self._memory.note_device(seen)
         concerned = reading.concerned(names)
         fired: list[Watch] = []
         if concerned.asked:

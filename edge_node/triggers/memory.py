@@ -7,6 +7,7 @@ trigger and device, one device, one schedule, or the time at which all of it was
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -96,7 +97,7 @@ class Memory:
 
     def restore(self, rows: Iterable[StateRow], *, now: float) -> None:
         """Take up rows; one that cannot be read, or that is about what is no more, is left out."""
-        taken_at = -float("inf")
+        taken_at = -math.inf
         for row in rows:
             try:
                 key, body = tuple(json.loads(row.key)), json.loads(row.body or "null")
@@ -153,6 +154,7 @@ class Memory:
     def _take_up_device(self, seen: Seen, body: Mapping[str, Any]) -> None:
         lengths = self._readings[seen.node].lengths
         seen.known, seen.last = frozenset(map(str, body["known"])), dict(body["last"])
+        seen.at = -math.inf if body["at"] is None else float(body["at"])
         for name, seconds, tumbling, samples in body["series"]:
             key = (str(name), float(seconds), tumbling is True)
             if key in lengths.get(key[0], ()):
@@ -176,7 +178,8 @@ class Memory:
 
 def _device(seen: Seen) -> dict[str, Any]:
     series = [[*key, series.as_dict()] for key, series in seen.series.items()]
-    return {"known": sorted(seen.known), "last": seen.last, "series": series}
+    at = seen.at if math.isfinite(seen.at) else None
+    return {"at": at, "known": sorted(seen.known), "last": seen.last, "series": series}
 
 
 def _row(key: Key, body: Mapping[str, Any] | None) -> StateRow:
@@ -190,11 +193,10 @@ def _resume(seen: Seen, *, taken_at: float, now: float) -> None:
     keep their times, so that a pause longer than `stale` is a gap in them. Where the clock reads less than
     before, everything moves back with it.
     """
-    back_s = min(0.0, now - taken_at) if taken_at > -float("inf") else 0.0
+    back_s = min(0.0, now - taken_at) if taken_at > -math.inf else 0.0
+    seen.at += back_s
     for series in seen.series.values():
-        if back_s:
-            series.shift(back_s)
-        seen.at = max((seen.at, *series.times[-1:]))
+        series.shift(back_s)
     for watch in seen.watches.values():
         match watch.episode:
             case Silence() as silence:
@@ -206,5 +208,4 @@ def _resume(seen: Seen, *, taken_at: float, now: float) -> None:
                 if holding.since is not None:
                     trusted = holding.last_seen + holding.terms.stale_s
                     holding.shift(now - min(max(taken_at, holding.last_seen), trusted))
-                    seen.at = max(seen.at, holding.last_seen)
                 holding.fired_at = None if holding.fired_at is None else min(holding.fired_at, now)

@@ -38,7 +38,9 @@ class Step:
 class Moment:
     """All that is known at one moment, from the history alone."""
 
-    def __init__(self, history: list[tuple[float, float, dict[str, Any]]], now: float, said: dict[str, Any]) -> None:
+    def __init__(
+        self, history: list[tuple[float, float, dict[str, Any]]], now: float, said: dict[str, Any]
+    ) -> None:
         # Of each message: the time it bears, the time it counts for, and its fields.
         self._history = history
         self._said = said
@@ -100,7 +102,9 @@ def aggregate(function: str, inside: list[tuple[float, float]]) -> float | None:
         return None if len(inside) < 2 or first == last else (stop - start) / (last - first)
     if function == "stddev":
         mean = math.fsum(values) / len(values)
-        return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) if len(values) > 1 else None
+        return (
+            math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) if len(values) > 1 else None
+        )
     ranked = sorted(values)
     results = {
         "avg": math.fsum(values) / len(values),
@@ -139,7 +143,9 @@ class Rule:
 
 def _window(function: str, name: str, seconds: int, limit: float, **more: Any) -> Rule:
     written = f"{function}({name}, {seconds}s{', tumbling' if more else ''}) > {limit}"
-    return Rule({"when": written}, (name,), lambda known: above(known.window(function, name, seconds, **more), limit))
+    return Rule(
+        {"when": written}, (name,), lambda known: above(known.window(function, name, seconds, **more), limit)
+    )
 
 
 def _ratio(known: Any) -> Truth:
@@ -149,11 +155,24 @@ def _ratio(known: Any) -> Truth:
     return bool(one / other > 2)
 
 
+def _low(known: Any) -> Truth:
+    value = known["a"]
+    return None if above(value, 0) is None else value < 3
+
+
+def _mean_above_four(known: Any) -> Truth:
+    return above(known.window("avg", "a", 10), 4)
+
+
+def _both_high(known: Any) -> Truth:
+    return both(above(known["a"], 7), above(known["b"], 7))
+
+
 RULES: dict[str, Rule] = {
-    "high": Rule({"when": "a > 7", "until": "a < 3"}, ("a",), lambda k: above(k["a"], 7), lambda k: above(-k["a"], -3) if above(k["a"], 0) is not None else None),
+    "high": Rule({"when": "a > 7", "until": "a < 3"}, ("a",), lambda k: above(k["a"], 7), _low),
     "long": Rule({"when": "a > 7", "for": "20s"}, ("a",), lambda k: above(k["a"], 7)),
     "mean": _window("avg", "a", 10, 6),
-    "steady_mean": Rule({"when": "avg(a, '10s') > 4", "for": "15s"}, ("a",), lambda k: above(k.window("avg", "a", 10), 4)),
+    "steady_mean": Rule({"when": "avg(a, '10s') > 4", "for": "15s"}, ("a",), _mean_above_four),
     "most": _window("max", "b", 30, 7, tumbling=True),
     "least": _window("min", "a", 20, 2),
     "often": _window("count", "a", 20, 2),
@@ -162,7 +181,7 @@ RULES: dict[str, Rule] = {
     "spread": _window("stddev", "b", 20, 2),
     "nearly_most": _window("p95", "a", 60, 7),
     "mode": Rule({"when": "changed(m)"}, ("m",), lambda k: k.changed("m")),
-    "joined": Rule({"when": "a > 7 && b > 7", "for": "10s", "cooldown": "1m"}, ("a", "b"), lambda k: both(above(k["a"], 7), above(k["b"], 7))),
+    "joined": Rule({"when": "a > 7 && b > 7", "for": "10s", "cooldown": "1m"}, ("a", "b"), _both_high),
     "bounce": Rule({"when": "b > 5", "debounce": "10s"}, ("b",), lambda k: above(k["b"], 5)),
     "ratio": Rule({"when": "a / b > 2", "cooldown": "30s"}, ("a", "b"), _ratio),
     "silent": Rule({"absent": "40s"}),
@@ -321,7 +340,7 @@ def _seconds(rule: Rule, key: str) -> float:
 
 def sequence(seed: int, *, downtime: bool) -> list[Step]:
     """Return random messages, looks at the clock and restarts of one device."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - the same sequence again
     now, steps = 1_000_000.0, []
     for _ in range(chance.randint(5, 60)):
         before = now
