@@ -106,13 +106,10 @@ def aggregate(function: str, inside: list[tuple[float, float]]) -> float | None:
             math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)) if len(values) > 1 else None
         )
     ranked = sorted(values)
-    results = {
-        "avg": math.fsum(values) / len(values),
-        "min": ranked[0],
-        "max": ranked[-1],
-        "p95": ranked[math.ceil(len(ranked) * 0.95) - 1],
-    }
-    return results[function]
+    if function == "avg":
+        return math.fsum(values) / len(values)
+    places = {"min": 0, "max": -1, "p95": math.ceil(len(ranked) * 0.95) - 1}
+    return ranked[places[function]]
 
 
 def above(value: Any, limit: float) -> Truth:
