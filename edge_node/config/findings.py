@@ -66,7 +66,7 @@ class Findings:
         for name in sorted(condition.names - set(names)):
             self.unknown(path, name, what="a condition over known values", known=names)
         for window in condition.windows:
-            if window.field in timed:
+            if window.field in timed or window.field not in names:
                 continue
             came = f"{window.function}() over {window.field!r}"
             if timed:

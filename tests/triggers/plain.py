@@ -91,10 +91,8 @@ class Moment:
 
 def aggregate(function: str, inside: list[tuple[float, float]]) -> float | None:
     values = [value for _, value in inside]
-    if function == "count":
-        return float(len(values))
-    if function == "sum":
-        return math.fsum(values)
+    if function in {"count", "sum"}:
+        return float(len(values)) if function == "count" else math.fsum(values)
     if not values:
         return None
     if function == "rate":
@@ -243,7 +241,8 @@ class Reference:
         for name, rule in self._rules.items():
             state = self._states[name]
             if "absent" in rule.spec:
-                state.open, state.heard_at = False, self._at
+                heard_at = self._at if state.heard_at is None else max(self._at, state.heard_at)
+                state.open, state.heard_at = False, heard_at
             elif set(rule.reads) & told and self._see(rule, state, known):
                 fired.append(name)
         return fired + self._joints(fired, self._at)
