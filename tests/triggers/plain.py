@@ -318,8 +318,9 @@ class Reference:
             cooled = at >= state.fired_at + _seconds(rule, "cooldown")
             if "within" in rule.spec:
                 state.fired |= {other: at for other in fired if other in names}
-                recent = [at - time <= _seconds(rule, "within") for time in state.fired.values()]
-                holds, was_open = len(recent) == len(names) and all(recent), False
+                longest = _seconds(rule, "within")
+                state.fired = {other: time for other, time in state.fired.items() if at - time <= longest}
+                holds, was_open = set(state.fired) == names, False
             else:
                 holds, was_open = there == names if "all" in rule.spec else bool(there), state.open
                 state.open = holds and (was_open or cooled)
