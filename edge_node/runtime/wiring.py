@@ -141,18 +141,19 @@ def assemble(
     library = open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
+    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
         operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
-        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock),
+        triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
         drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
         gate=gate,
         announcing=announcing,
         journal=journal,
-        remembering={"twin": twin},
+        remembering={"twin": twin, "triggers": triggers},
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     return Assembly(pipeline, announcing, lifecycle, library, twin)

@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 OWNER = "triggers"
 Key = tuple[str | float | bool, ...]
 _CLOCK: Key = ("clock",)
+_CLOCK_S = 1.0
+"""How old the time at which all was taken may get while nothing else changes."""
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
 
 
@@ -65,6 +67,7 @@ class Memory:
         self.seen: dict[tuple[str, str], Seen] = {}
         self._urgent: dict[Key, None] = {}
         self._later: dict[Key, None] = {}
+        self._told_at = -math.inf
 
     def device(self, node: str, device: str) -> Seen:
         """Return what is remembered of a device; of a new one, nothing."""
@@ -93,7 +96,10 @@ class Memory:
             keys += [key for key in self._later if key not in set(keys)] if keys else [*self._later]
             self._later.clear()
         rows = [_row(key, self._body(key)) for key in keys]
-        return rows if urgent else [*rows, _row(_CLOCK, {"at": now})]
+        if urgent or (not rows and abs(now - self._told_at) < _CLOCK_S):
+            return rows
+        self._told_at = now
+        return [*rows, _row(_CLOCK, {"at": now})]
 
     def restore(self, rows: Iterable[StateRow], *, now: float) -> None:
         """Take up rows; one that cannot be read, or that is about what is no more, is left out."""

@@ -307,3 +307,12 @@ def test_all_windows_together_never_hold_more_than_their_limit() -> None:
         plant.now += 1
 
     assert plant.engine._budget.held <= 64
+
+
+def test_what_was_taken_is_not_given_again_while_no_time_passes() -> None:
+    plant = Plant(high={"when": "v > 5", "for": "30s"})
+    plant.say(v=9)
+
+    assert plant.engine.take_changes(urgent=True)
+    assert plant.engine.take_changes(urgent=False)
+    assert plant.engine.take_changes(urgent=False) == []
