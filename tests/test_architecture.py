@@ -20,7 +20,7 @@ MODULES = {
     if "_data" not in path.parts
 }
 DOORS = {
-    "cel": {"conditions.py"},
+    "cel": {"conditions/condition.py"},
     "faiss": {"knowledge/vectors.py"},
     "gguf": {"model/gguf_file.py"},
     "hassil": {"understand/templates.py"},

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edge_node.config.scalars import Identifier, Name, Seconds, Section
+from edge_node.config.scalars import Identifier, Name, Seconds, Section, TimeOfDay
 
 
 class ListenConfig(Section):
@@ -44,6 +44,23 @@ class TriggerConfig(Section):
     )
     for_: Seconds | None = Field(default=None, alias="for", description="How long `when` must hold first.")
     absent: Seconds | None = Field(default=None, description="Fires when a device was silent for this long.")
+    every: Seconds | None = Field(default=None, description="Fires again and again, after this long each.")
+    at: list[TimeOfDay] | TimeOfDay | None = Field(
+        default=None, description="Fires each day at these times, by the clock of this machine."
+    )
+    all: list[Identifier] | None = Field(
+        default=None, min_length=1, description="Triggers that must all have fired for one device."
+    )
+    any: list[Identifier] | None = Field(
+        default=None, min_length=1, description="Triggers of which one must have fired."
+    )
+    within: Seconds | None = Field(
+        default=None, description="How far apart those of `all` may fire; left out, all must go on at once."
+    )
+    debounce: Seconds | None = Field(
+        default=None, description="How long `when` and the end of an episode must hold to count."
+    )
+    cooldown: Seconds | None = Field(default=None, description="Least time between two firings for a device.")
     do: dict[Identifier, dict[Identifier, Any]] | None = Field(
         default=None,
         description="One command with its arguments; '{name}' takes a field or the device.",

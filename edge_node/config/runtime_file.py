@@ -79,6 +79,10 @@ class LimitsConfig(Section):
     queue: int = Field(default=1000, ge=1, description="Messages waiting for a decision.")
     text: int = Field(default=2000, ge=1, description="Characters of a question or an order.")
     devices: int = Field(default=10_000, ge=1, description="Devices the twin remembers.")
+    window: int = Field(
+        default=500, ge=16, le=100_000, description="Samples kept of one time window; more are merged."
+    )
+    samples: int = Field(default=1_000_000, ge=16, description="Samples kept of all time windows together.")
 
 
 class KnowledgeConfig(Section):

@@ -163,6 +163,7 @@ def assemble(
     lifecycle = CommandLifecycle(nodes, clock=clock)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
+    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
@@ -175,14 +176,14 @@ def assemble(
             twin=twin,
             decisions=journal.archive,
         ),
-        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
+        triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
         drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
         gate=gate,
         announcing=announcing,
         journal=journal,
-        remembering={"twin": twin},
+        remembering={"twin": twin, "triggers": triggers},
     )
     made_by = {"edge_node": __version__, **models.names}
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)

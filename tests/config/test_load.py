@@ -189,7 +189,10 @@ def test_a_wrong_value_of_the_runtime_file_is_told_in_plain_words(
             "    when: bearing_c > 85",
             "    wenn: bearing_c > 85",
             "triggers.hot.wenn",
-            "one of absent, choose, do, explain, for, say, until, when",
+            (
+                "one of absent, all, any, at, choose, cooldown, debounce, do, every, explain, for, say, "
+                "until, when, within"
+            ),
             "the unknown key 'wenn'",
             "did you mean 'when'?",
         ),

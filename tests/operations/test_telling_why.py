@@ -158,7 +158,7 @@ def test_where_the_running_edge_cannot_be_asked_the_file_tells_and_says_so(
 
 def test_a_record_of_an_older_version_is_still_told(hall: Hall) -> None:
     hall.walk(hall.ask("set pump-1 to 40 percent", user="bob"))
-    (document,) = hall.journal.archive.explain(hall.journal.history()[0]["request"]["id"])
+    (document,) = hall.journal.archive.explain(hall.journal.archive.records()[0]["request"]["id"])
     for key in ("message", "times", "matter", "made_by"):
         del document["decision"][key]
     del document["decision"]["request"]["evidence"]
