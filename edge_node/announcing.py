@@ -91,11 +91,27 @@ class Announcing:
             told.append(replace(order(command), expiry_s=left_s))
         if command:
             told += self.life(command)
-        data = {"operation": operated.operation, "text": operated.text, "final": True}
+        data = {
+            **operated.facts,
+            "operation": operated.operation,
+            "text": operated.text,
+            "final": operated.final,
+        }
         if command:
             data = {**command_data(command), **data}
         topic = self.topics.operation_response(operated.user, operated.operation)
         return (*told, self.envelope(topic, "response", data, corr=operated.correlation))
+
+    def failure(self, operated: Operated, error: EdgeNodeError) -> tuple[Outgoing, ...]:
+        """Return why an operation that had begun came to nothing, for who asked for it."""
+        topic = self.topics.operation_response(operated.user, operated.operation)
+        data = {
+            "operation": operated.operation,
+            "error": error.as_dict(),
+            "text": str(error),
+            "final": True,
+        }
+        return (self.envelope(topic, "error", data, corr=operated.correlation),)
 
     def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
         """Return the dead letter of a message, and the error to its sender where there is a way to one."""

@@ -438,6 +438,8 @@ class Operated:
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
         command: The command whose state it changed, or None.
+        final: Whether nothing more will follow.
+        facts: What came of it, for programs.
     """
 
     operation: str
@@ -445,6 +447,8 @@ class Operated:
     correlation: str
     text: str
     command: Command | None = None
+    final: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What people ask of the edge itself: approve or cancel a command, reset an operational stop.
+"""What people ask of the edge itself: approve or cancel a command, reset a stop, read the files again.
 
 Knows the topics of operations, who may ask for which, and the stages that carry them out; knows no bus,
 no file and no thread. An approval goes through the gate again: what was true when a command was proposed
@@ -16,7 +16,7 @@ from edge_node.payloads import read_correlation, read_json
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
@@ -27,6 +27,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "approve": ("command_id", "correlation"),
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
+    "reload": ("correlation",),
 }
 _MAX_IDENTIFIER = 64
 
@@ -59,6 +60,8 @@ class OperatorDesk:
         lifecycle: The commands.
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
+        ask_reload: Told the user and the correlation of who asks to have the files read again; the
+            answer follows when that is done.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class OperatorDesk:
         lifecycle: Lifecycle,
         gate: Gate,
         stop: OperationalStop,
+        ask_reload: Callable[[str, str], None] | None = None,
     ) -> None:
         self._approvers = frozenset(runtime.operators.approve)
         self._resetters = frozenset(runtime.stop.reset)
@@ -77,6 +81,8 @@ class OperatorDesk:
         self._lifecycle = lifecycle
         self._gate = gate
         self._stop = stop
+        self._reloaders = frozenset(runtime.operators.reload)
+        self._ask_reload = ask_reload
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -94,6 +100,8 @@ class OperatorDesk:
                 return self._approve(asked)
             case "cancel":
                 return self._cancel(asked)
+            case "reload":
+                return self._reload(asked)
         return self._reset(asked)
 
     def _approve(self, asked: _Asked) -> Operated:
@@ -127,6 +135,12 @@ class OperatorDesk:
             decided=self._lifecycle.open_ids(),
         )
         return Operated(asked.operation, asked.user, asked.correlation, self._stop.status)
+
+    def _reload(self, asked: _Asked) -> Operated:
+        if asked.user not in self._reloaders or self._ask_reload is None:
+            raise NotPermitted(asked.user, operation="reload", key="operators.reload")
+        self._ask_reload(asked.user, asked.correlation)
+        return Operated(asked.operation, asked.user, asked.correlation, "reading the files", final=False)
 
     def _read(self, message: Message, *, user: str, operation: str) -> _Asked:
         if message.retained:

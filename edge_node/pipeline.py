@@ -6,12 +6,13 @@ no file and no model.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge_node.errors import EdgeNodeError
+from edge_node.errors import EdgeNodeError, InputError
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 
 if TYPE_CHECKING:
@@ -88,13 +89,19 @@ class Result:
 
 
 class Pipeline:
-    """The stages in order."""
+    """The stages in order.
 
-    def __init__(self, stages: Stages, *, passages: int) -> None:
+    Args:
+        stages: The stages.
+        passages: Most passages that are shown to the model.
+        one_at_a_time: Held for each verdict; to be shared with a pipeline whose messages are still under way.
+    """
+
+    def __init__(self, stages: Stages, *, passages: int, one_at_a_time: threading.Lock | None = None) -> None:
         self._stages = stages
         self._passages = passages
-        # What one verdict allows counts for the next, whichever thread it is on.
-        self._one_at_a_time = threading.Lock()
+        # What one verdict allows counts for the next, whichever thread and configuration it is on.
+        self._one_at_a_time = one_at_a_time or threading.Lock()
 
     def path(self, message: Message | None, *, now: float) -> Generator[Result | None, None, None]:
         """Yield None where the rest needs the model, and at the end the result.
@@ -152,6 +159,11 @@ class Pipeline:
         do.journal.conclude(message, decisions=decisions, commands=changed, outgoing=outgoing)
         trace.lap("journal")
         yield Result(tuple(decisions), moved, trace.stages_ms, operated)
+
+    def keep_up(self, message: Message) -> None:
+        """Take up what a message says of devices, for those still under way with this configuration."""
+        with contextlib.suppress(InputError):  # it is told where the message is handled
+            self._stages.twin.observe(message)
 
     def bury(self, message: Message, error: EdgeNodeError) -> None:
         """Write the end of a message that cannot be handled, and tell its sender why."""

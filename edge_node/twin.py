@@ -70,6 +70,7 @@ class DeviceTwin:
         index = _Index(_Listener.of(node, entry) for node in nodes for entry in node.spec.listen)
         self._listeners = lru_cache(maxsize=_TOPICS)(index.find)  # the same devices speak again and again
         self._stale_s = {node.name: node.spec.stale for node in nodes}
+        self._sources = {node.name: _sources(node) for node in nodes}
         self._known: dict[str, dict[str, _Known]] = {node.name: {} for node in nodes}
         self._count = 0
         self._refused_at = -math.inf
@@ -110,6 +111,24 @@ class DeviceTwin:
             fields = {name: value for name, (value, at) in known.values.items() if abs(now - at) <= stale_s}
             online = abs(now - known.spoke_at) <= stale_s
             return DeviceState(node, device, fields, known.seen_at, online)
+
+    def take_over(self, before: DeviceTwin) -> None:
+        """Know what the twin of another configuration knows, as far as fields still mean the same.
+
+        A field means the same where it is still read from the same place of the same topics. Both go on by
+        themselves from here.
+        """
+        with before._lock, self._lock:
+            for node in self._known.keys() & before._known.keys():
+                same = {
+                    name
+                    for name, places in before._sources[node].items()
+                    if places <= self._sources[node].get(name, frozenset())
+                }
+                for device, known in before._known[node].items():
+                    self._known[node][device] = known.only(same)
+            self._count = sum(map(len, self._known.values()))
+            self.refused = before.refused
 
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
@@ -158,6 +177,15 @@ class DeviceTwin:
         self._refused_at = message.received_at
 
 
+def _sources(node: Node) -> dict[str, frozenset[tuple[str, str]]]:
+    """Return field to the topics and paths it is read from."""
+    places: dict[str, set[tuple[str, str]]] = {}
+    for entry in node.spec.listen:
+        for name, path in entry.fields.items():
+            places.setdefault(name, set()).add((entry.topic, path))
+    return {name: frozenset(found) for name, found in places.items()}
+
+
 @dataclass(slots=True)
 class _Known:
     """What is known of one device: field to value and time, and when it was seen and spoke itself."""
@@ -165,6 +193,11 @@ class _Known:
     values: dict[str, tuple[Any, float]] = field(default_factory=dict)
     seen_at: float = 0.0
     spoke_at: float = -math.inf
+
+    def only(self, names: set[str]) -> _Known:
+        """Return a copy that knows no other fields than these."""
+        kept = {name: value for name, value in self.values.items() if name in names}
+        return _Known(kept, self.seen_at, self.spoke_at)
 
     def update(self, values: Mapping[str, Any], *, at: float, live: bool) -> None:
         for name, value in values.items():

@@ -32,6 +32,7 @@ DOORS = {
     "sqlite3": {"database.py"},
     "tokenizers": {"model/tokens.py"},
     "uuid_utils": {"identifiers.py"},
+    "watchfiles": {"config/watching.py"},
     "yaml": {"config/source.py"},
 }
 """Library to the one module that imports it and maps its exceptions."""

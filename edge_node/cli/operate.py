@@ -1,4 +1,4 @@
-"""`edge-node approve` and `edge-node cancel`: what people decide about commands that wait for them."""
+"""What people ask of a running edge: approve or cancel a command that waits for them, take up the files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def approve(
     Example:
       edge-node approve 01990000-0000-7000-8000-000000000000
     """
-    _operate("approve", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+    _operate("approve", config=config, user=user, timeout_s=timeout_s, as_json=as_json, command_id=command_id)
 
 
 @click.command()
@@ -62,21 +62,39 @@ def cancel(
     Example:
       edge-node cancel 01990000-0000-7000-8000-000000000000
     """
-    _operate("cancel", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+    _operate("cancel", config=config, user=user, timeout_s=timeout_s, as_json=as_json, command_id=command_id)
+
+
+@click.command()
+@config_option
+@_user_option
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Longest wait, in seconds.")
+@json_option
+def reload(*, config: Path | None, user: str | None, timeout_s: float, as_json: bool) -> None:
+    """Have a running edge read its files again, and print what has changed or what is wrong.
+
+    Saving a file is enough; this tells when it is in force. The runtime file names under operators.reload who
+    may. The exit status is 1 where the files were refused, and the old configuration goes on.
+
+    \b
+    Example:
+      edge-node reload
+    """
+    _operate("reload", config=config, user=user, timeout_s=timeout_s, as_json=as_json)
 
 
 def _operate(
     operation: str,
-    command_id: str,
     *,
     config: Path | None,
     user: str | None,
     timeout_s: float,
     as_json: bool,
+    **body: str,
 ) -> None:
     runtime = load(find_config(config)).runtime
     with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
-        reply = client.operate(operation, timeout_s=timeout_s, command_id=command_id)
+        reply = client.operate(operation, timeout_s=timeout_s, **body)
     show(reply, as_json=as_json)
     sys.exit(1 if reply.kind == "error" else 0)
 

@@ -101,6 +101,9 @@ class OperatorsConfig(Section):
     approve: list[Name] = Field(
         default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
     )
+    reload: list[Name] = Field(
+        default_factory=list, description="Users who may have the files read again; nobody where empty."
+    )
 
 
 class LogConfig(Section):

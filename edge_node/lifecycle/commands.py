@@ -60,6 +60,15 @@ class CommandLifecycle:
         self._issued_at: dict[tuple[str, str, str], float] = {}
         self._lock = threading.Lock()
 
+    def renewed(self, nodes: Sequence[Node]) -> CommandLifecycle:
+        """Return a lifecycle for other nodes that watches the same commands, together with this one.
+
+        A command that awaited approval can be approved only where its node would give the same one again.
+        """
+        other = CommandLifecycle(nodes, clock=self._clock, new_id=self._new_id)
+        other._open, other._issued_at, other._lock = self._open, self._issued_at, self._lock
+        return other
+
     def issue(self, draft: CommandDraft, verdict: Verdict, request: Request) -> Command:
         """Return the command with its identifier, its first state and what its device gets.
 
@@ -140,6 +149,9 @@ class CommandLifecycle:
         """
         with self._lock:
             life = self._awaiting(command_id)
+            if not self._stands(life.command):
+                expected = "one that its node would still give"
+                raise TransitionInvalid(command_id, expected=expected, came="one of an older configuration")
             command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
             self._issued_at[command.node, command.name, command.device] = life.since
             return command
@@ -204,6 +216,18 @@ class CommandLifecycle:
         if self._clock() >= life.command.expires_at:
             raise TransitionInvalid(command_id, expected="an approval in time", came="one after it expired")
         return life
+
+    def _stands(self, command: Command) -> bool:
+        """Return whether its node would send the same to the same device today."""
+        spec = self._specs.get((command.node, command.name))
+        if spec is None or spec.args.keys() != command.arguments.keys():
+            return False
+        again = _filled(command, spec)
+        return (again.topic, again.payload, again.expectation) == (
+            command.topic,
+            command.payload,
+            command.expectation,
+        )
 
     def _move(self, life: Life, state: CommandState, detail: str) -> Command:
         """Return the command in its next state; one that has ended is watched no more."""

@@ -6,7 +6,6 @@ Knows threads, the broker's callbacks and systemd; knows nothing of how anything
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import threading
 import time
@@ -24,24 +23,29 @@ from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.hearing import Hearing
+from edge_node.runtime.manuals import read_manuals
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
-from edge_node.runtime.standing import Standing, status
+from edge_node.runtime.reloading import Reloading, Wish, answer
+from edge_node.runtime.standing import Standing, description, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
 from edge_node.runtime.wiring import assemble, load_models
 from edge_node.stop import Outlet, StopFile, StopLatch
-from edge_node.topics import EdgeTopics, TopicPattern
-from edge_node.version import __version__
+from edge_node.topics import EdgeTopics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.bus.receipt import Receipt
     from edge_node.config.loaded import Configuration
-    from edge_node.errors import BrokerRefused
+    from edge_node.errors import BrokerRefused, EdgeNodeError
     from edge_node.messages import Command, Message
+    from edge_node.pipeline import Pipeline
+    from edge_node.runtime.changes import Changes
+    from edge_node.runtime.wiring import Assembly
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +53,6 @@ _DRAIN_S = 10.0
 _STUCK_S = 120.0
 _HEARTBEAT_S = 1.0
 _TURN_S = 0.001
-_FILTERS_KEY = "filters"
 
 
 class Service:
@@ -62,6 +65,9 @@ class Service:
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
+        self._reloading = Reloading(
+            configuration, take_up=self._take_up, answer=self._answer, read_manuals=self._read_manuals
+        )
 
     def run(self) -> None:
         """Start, serve until `request_stop`, and end in order.
@@ -94,6 +100,10 @@ class Service:
         """Let `run` end; may be called from any thread and from a signal handler."""
         self._stop.set()
 
+    def request_reload(self) -> None:
+        """Have the files read again and taken up; may be called from any thread and a signal handler."""
+        self._reloading.request()
+
     def wait_ready(self) -> None:
         """Return once everything runs."""
         self._ready.wait()
@@ -110,7 +120,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
+        runtime, clock = self._configuration.runtime, time.time
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -129,26 +139,27 @@ class Service:
         )
         self._standing = Standing(self._topics, bus=self._bus, about=self._about)
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
-        models = load_models(self._configuration, progress=progress)
+        self._models = load_models(self._configuration, progress=LoggedProgress())
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
-        self._assembly = assemble(
-            self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
-        )
-        self._read_manuals(progress)
+        self._hearing = Hearing(self._topics, probe=self._probe.topic, bus=self._bus, journal=self._journal)
+        self._assembly = self._assemble(self._configuration)
+        self._read_manuals()
         self._prepare_exit()
         self._prepare_entry()
 
-    def _read_manuals(self, progress: LoggedProgress) -> None:
-        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
-        report = self._assembly.library.build(progress=progress)
-        kinds = {
-            "manual_not_read": report.unreadable,
-            "manual_read_with_reservation": report.notes,
-            "manual_not_found": report.unmatched,
-        }
-        for kind, remarks in kinds.items():
-            for remark in remarks:
-                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+    def _assemble(self, configuration: Configuration, *, before: Assembly | None = None) -> Assembly:
+        return assemble(
+            configuration,
+            models=self._models,
+            journal=self._journal,
+            stop=self._latch,
+            clock=time.time,
+            ask_reload=self._reloading.request,
+            before=before,
+        )
+
+    def _read_manuals(self) -> None:
+        read_manuals(self._assembly.library, nodes=self._configuration.nodes)
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -199,6 +210,7 @@ class Service:
             dispatcher=self._dispatcher,
             twin=self._assembly.twin,
             journal=self._journal,
+            reloading=self._reloading,
         )
 
     def _look_at_outbox(self) -> None:
@@ -211,7 +223,7 @@ class Service:
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
         self._tell(unknown)
-        self._subscribe()
+        self._hearing.begin(self._configuration)
         self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
@@ -220,31 +232,32 @@ class Service:
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
         gc.freeze()
+        self._reloading.start()
         self._ready.set()
         notify("READY=1\nSTATUS=running")
 
-    def _subscribe(self) -> None:
-        """Ask for every topic of the configuration, and no more for those of the run before.
+    # A reload, on a thread of its own.
 
-        The broker keeps the session, and with it what an older configuration subscribed.
-        """
-        filters = self._filters()
-        self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
-        self._bus.subscribe(filters)
-        self._journal.remember(_FILTERS_KEY, json.dumps(filters))
+    def _take_up(self, configuration: Configuration) -> None:
+        """Make another configuration the one in force, between two messages."""
+        before = self._assembly
+        assembly = self._assemble(configuration, before=before)
+        self._hearing.expect(configuration)
 
-    def _filters(self) -> dict[str, int]:
-        """Return every topic filter with its quality of service."""
-        filters = {self._probe.topic: 0, self._topics.operations: 1}
-        if any(node.spec.ask for node in self._configuration.nodes):
-            # Claims first: no question may come before the claims on it are heard.
-            filters |= {self._topics.claims: 1} if self._topics.group else {}
-            filters[self._topics.asks] = 1
-        for node in self._configuration.nodes:
-            for entry in node.spec.listen:
-                name = TopicPattern.parse(entry.topic).filter
-                filters[name] = max(entry.qos, filters.get(name, 0))
-        return filters
+        def take_over() -> Pipeline:
+            assembly.take_over(before)
+            return assembly.pipeline
+
+        self._dispatcher.exchange(take_over)
+        self._assembly, self._configuration = assembly, configuration
+        self._troubles.twin = assembly.twin
+        # Not before: what comes on a new topic must meet the nodes that listen there.
+        self._hearing.change(configuration)
+        self._standing.tell()
+
+    def _answer(self, wish: Wish, outcome: Changes | EdgeNodeError) -> None:
+        self._journal.conclude(None, outgoing=answer(wish, outcome, self._assembly.announcing))
+        self._publisher.wake()
 
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
@@ -349,6 +362,7 @@ class Service:
         """Finish what was begun, say good-bye and close the files."""
         notify("STOPPING=1")
         log.info("draining")
+        self._reloading.stop()
         self._standing.drain()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
@@ -370,15 +384,5 @@ class Service:
         gone.wait(_DRAIN_S)
 
     def _about(self) -> dict[str, Any]:
-        """Return what the retained description says of this edge."""
-        runtime = self._configuration.runtime
-        return {
-            "version": __version__,
-            "edge": runtime.edge,
-            "group": runtime.group,
-            "boot": self._boot,
-            "nodes": {node.name: node.spec.description for node in self._configuration.nodes},
-            "model": runtime.model.name,
-            "embedding": runtime.embedding.name,
-            "passages": self._assembly.library.size,
-        }
+        passages = self._assembly.library.size
+        return description(self._configuration, boot=self._boot, passages=passages)

@@ -14,10 +14,12 @@ import structlog
 
 from edge_node.errors import BrokerUnreachable
 from edge_node.messages import Outgoing
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from edge_node.config.loaded import Configuration
     from edge_node.protocols import Bus
     from edge_node.topics import EdgeTopics
 
@@ -65,6 +67,10 @@ class Standing:
         if changed:
             self._say()
 
+    def tell(self) -> None:
+        """Say again what this edge is, because that has changed."""
+        self._say()
+
     def drain(self) -> None:
         """Say that nothing more is taken in."""
         self._word = "draining"
@@ -88,3 +94,24 @@ class Standing:
 def status(topics: EdgeTopics, word: str) -> Outgoing:
     """Return the retained status of an edge."""
     return Outgoing(topics.status, word.encode(), retain=True, content_type="text/plain")
+
+
+def description(configuration: Configuration, *, boot: str, passages: int) -> dict[str, Any]:
+    """Return what the retained description says of an edge.
+
+    Args:
+        configuration: The configuration in force.
+        boot: Identifier of this run.
+        passages: How many passages of the manuals can be found.
+    """
+    runtime = configuration.runtime
+    return {
+        "version": __version__,
+        "edge": runtime.edge,
+        "group": runtime.group,
+        "boot": boot,
+        "nodes": {node.name: node.spec.description for node in configuration.nodes},
+        "model": runtime.model.name,
+        "embedding": runtime.embedding.name,
+        "passages": passages,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ class Assembly:
         lifecycle: The life of commands.
         library: The manuals.
         twin: What is known of devices.
+        triggers: What is remembered of episodes.
+        verdicts: Held for each verdict, whichever configuration it is on.
     """
 
     pipeline: Pipeline
@@ -110,6 +113,13 @@ class Assembly:
     lifecycle: CommandLifecycle
     library: Library
     twin: DeviceTwin
+    triggers: TriggerEngine
+    verdicts: threading.Lock
+
+    def take_over(self, before: Assembly) -> None:
+        """Go on with what the stages of the configuration before know of devices and episodes."""
+        self.twin.take_over(before.twin)
+        self.triggers.take_over(before.triggers)
 
 
 def assemble(
@@ -119,20 +129,36 @@ def assemble(
     journal: Journal,
     stop: StopLatch,
     clock: Callable[[], float],
+    ask_reload: Callable[[str, str], None],
+    before: Assembly | None = None,
 ) -> Assembly:
-    """Return the stages of a configuration, joined."""
+    """Return the stages of a configuration, joined.
+
+    Args:
+        configuration: The configuration.
+        models: Both models.
+        journal: The journal.
+        stop: What an operational stop latches.
+        clock: Wall clock, seconds since the epoch.
+        ask_reload: Told the user and the correlation of who asks to have the files read again.
+        before: What runs now, which hands on the commands under way and the index; the caller hands on
+            devices and episodes with `take_over`, between two messages.
+    """
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    lifecycle = CommandLifecycle(nodes, clock=clock)
-    library = open_library(configuration, embedder=models.embedder)
+    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits)
+    lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
+    library = before.library if before else open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
-        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
+        operations=OperatorDesk(
+            runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, ask_reload=ask_reload
+        ),
+        triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
         drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
@@ -140,5 +166,6 @@ def assemble(
         announcing=announcing,
         journal=journal,
     )
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
-    return Assembly(pipeline, announcing, lifecycle, library, twin)
+    verdicts = before.verdicts if before else threading.Lock()
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, one_at_a_time=verdicts)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, triggers, verdicts)

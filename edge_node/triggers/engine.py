@@ -78,6 +78,18 @@ class TriggerEngine:
             for request in self._observed(message, observation)
         )
 
+    def take_over(self, before: TriggerEngine) -> None:
+        """Go on with the episodes that another configuration's triggers have, where they are the same."""
+        for (node, device), watches in before._watches.items():
+            if not self._triggers.get(node):
+                continue
+            known = {(watch.trigger.name, type(watch.episode)): watch for watch in watches}
+            for watch in self._watches_of(node, device):
+                old = known.get((watch.trigger.name, type(watch.episode)))
+                if old is not None and old.trigger.spec == watch.trigger.spec:
+                    watch.episode, watch.message_id = old.episode, old.message_id
+                    self._schedule(watch)
+
     def due(self, now: float) -> tuple[Request, ...]:
         """Return the requests that fall due by the passing of time, up to `now`, earliest first."""
         due: list[Request] = []
