@@ -26,10 +26,10 @@ from edge_node.messages import (
 from edge_node.payloads import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Message, Operated
+    from edge_node.messages import Message, Operated, Verdict
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
@@ -72,6 +72,8 @@ class Announcing:
             told.append(self._outcome(decision))
             if issued:
                 told.append(self._life(issued))
+            if issued and decision.verdict:
+                told += self._approval_requests(issued, decision.verdict)
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
@@ -146,6 +148,16 @@ class Announcing:
         }
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return Outgoing(topic, payload, retain=retain, correlation=raw)
+
+    def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
+        """Yield what each person is told who may approve a command that awaits it."""
+        expires_at = datetime.fromtimestamp(command.expires_at, UTC).isoformat(timespec="seconds")
+        expiry_s = max(1, int(command.expires_at - command.created_at))
+        for user in verdict.approvers:
+            data = {**command_data(command), "asked_by": command.user, "trigger": command.trigger}
+            data["expires_at"] = expires_at.replace("+00:00", "Z")
+            topic = self.topics.operation_response(user, "approval")
+            yield replace(self.envelope(topic, "approval", data), expiry_s=expiry_s)
 
     def _life(self, command: Command) -> Outgoing:
         data = command_data(command)

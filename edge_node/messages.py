@@ -312,10 +312,12 @@ class Verdict:
     Attributes:
         outcome: Allowed, denied, or allowed once a person approves.
         rules: Every rule that was asked, in order; the last one decided.
+        approvers: Users who may approve it, where a person must.
     """
 
     outcome: Outcome
     rules: tuple[RuleResult, ...]
+    approvers: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:

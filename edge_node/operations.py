@@ -74,7 +74,8 @@ class OperatorDesk:
         stop: OperationalStop,
         ask_reload: Callable[[str, str], None] | None = None,
     ) -> None:
-        self._approvers = frozenset(runtime.operators.approve)
+        operators = runtime.operators
+        self._approvers = frozenset(operators.approve).union(*operators.roles.values())
         self._resetters = frozenset(runtime.stop.reset)
         self._limits = runtime.limits
         self._topics = topics
@@ -108,13 +109,21 @@ class OperatorDesk:
         if asked.user not in self._approvers:
             raise NotPermitted(asked.user, operation="approve", key="operators.approve")
         waiting = self._lifecycle.awaiting(asked.subject)
+        if asked.user not in self._gate.approvers(waiting.node, waiting.name):
+            raise NotPermitted(asked.user, operation="approve", key="operators")
         verdict = self._gate.judge_approved(*_proposal(waiting), proposed_at=waiting.created_at)
         if verdict.outcome is not Outcome.ALLOWED:
             raise Denied(waiting.id, rule=verdict.rule, reason=verdict.reason)
         return _done(asked, self._lifecycle.approve(waiting.id, user=asked.user))
 
     def _cancel(self, asked: _Asked) -> Operated:
-        if asked.user not in self._approvers and not self._ordered(asked):
+        if asked.user not in self._approvers:
+            may = self._ordered(asked)
+        else:
+            waiting = self._lifecycle.awaiting(asked.subject)
+            named = self._gate.approvers(waiting.node, waiting.name)
+            may = asked.user in named or asked.user == waiting.user
+        if not may:
             raise NotPermitted(asked.user, operation="cancel", key="operators.approve")
         return _done(asked, self._lifecycle.cancel(asked.subject, user=asked.user))
 

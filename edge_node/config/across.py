@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge_node.config.findings import Findings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.source import Document, KeyPath
@@ -32,6 +32,22 @@ def across_nodes(nodes: Sequence[tuple[Node, Document]]) -> list[Problem]:
             came = f"{second.name!r}, also the name in {place}"
             findings.add(("name",), expected="a name that no other node has", came=came)
         _check_topics(first, first_file, second, findings)
+        problems += findings.problems
+    return problems
+
+
+def check_roles(nodes: Sequence[tuple[Node, Document]], *, roles: Collection[str]) -> list[Problem]:
+    """Return a problem for each role that a command names and the runtime file does not."""
+    problems: list[Problem] = []
+    for node, document in nodes:
+        findings = Findings(document)
+        for name, command in node.spec.commands.items():
+            for path, named in (("allow",), command.allow or []), (("approve", "by"), command.approval.by):
+                for index, role in enumerate(named):
+                    if role not in roles:
+                        place: KeyPath = ("commands", name, *path, index)
+                        what = "a role of operators.roles in the runtime file"
+                        findings.unknown(place, role, what=what, known=roles)
         problems += findings.problems
     return problems
 

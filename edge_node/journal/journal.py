@@ -338,6 +338,13 @@ class Journal:
         rows = self._database.execute("SELECT record FROM commands WHERE ended_at IS NULL ORDER BY sequence")
         return tuple(command_from(row[0]) for row in rows)
 
+    def commands_since(self, at: float) -> tuple[Command, ...]:
+        """Return the commands whose life goes on or ended after a time, oldest first."""
+        rows = self._database.execute(
+            "SELECT record FROM commands WHERE ended_at IS NULL OR ended_at >= ? ORDER BY sequence", (at,)
+        )
+        return tuple(command_from(row[0]) for row in rows)
+
     def decision(self, request_id: str) -> dict[str, Any] | None:
         """Return the record of one decision, or None where it is not known."""
         rows = self._database.execute("SELECT record FROM decisions WHERE id = ?", (request_id,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edge_node.config.models import CommandConfig
     from edge_node.messages import CommandDraft, Observation, Request, Verdict
 
+HOUR_S = 3600.0
 _FIRST = {
     Outcome.ALLOWED: CommandState.SENT,
     Outcome.DENIED: CommandState.DENIED,
@@ -58,6 +60,7 @@ class CommandLifecycle:
         self._new_id = new_id
         self._open: dict[str, Life] = {}
         self._issued_at: dict[tuple[str, str, str], float] = {}
+        self._recent: dict[tuple[str, str, str], deque[float]] = {}
         self._lock = threading.Lock()
 
     def renewed(self, nodes: Sequence[Node]) -> CommandLifecycle:
@@ -66,7 +69,8 @@ class CommandLifecycle:
         A command that awaited approval can be approved only where its node would give the same one again.
         """
         other = CommandLifecycle(nodes, clock=self._clock, new_id=self._new_id)
-        other._open, other._issued_at, other._lock = self._open, self._issued_at, self._lock
+        other._open, other._issued_at, other._recent = self._open, self._issued_at, self._recent
+        other._lock = self._lock
         return other
 
     def issue(self, draft: CommandDraft, verdict: Verdict, request: Request) -> Command:
@@ -102,6 +106,7 @@ class CommandLifecycle:
         command = moved(_filled(proposed, spec), state, detail=reason)
         with self._lock:
             self._issued_at[command.node, command.name, command.device] = now
+            self._count(command)
             self._open[command.id] = Life(command, since=now, sent_at=now)
         return command
 
@@ -199,6 +204,7 @@ class CommandLifecycle:
                     continue
                 key = (command.node, command.name, command.device)
                 self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
+                self._count(command)
                 if is_open(command):
                     since = now if command.state is CommandState.ACKNOWLEDGED else command.created_at
                     self._open[command.id] = Life(command, since=since, sent_at=command.created_at)
@@ -207,6 +213,18 @@ class CommandLifecycle:
         """Return when a command was last sent, or put before a person, for a device; None if never."""
         with self._lock:
             return self._issued_at.get((node, name, device))
+
+    def issued(self, node: str, name: str, device: str) -> tuple[float, ...]:
+        """Return when commands for a device were sent, or put before a person, within the last hour or so."""
+        with self._lock:
+            return tuple(self._recent.get((node, name, device), ()))
+
+    def _count(self, command: Command) -> None:
+        times = self._recent.setdefault((command.node, command.name, command.device), deque())
+        times.append(command.created_at)
+        # A clock that was set back must not keep old times for ever.
+        while abs(times[0] - times[-1]) > HOUR_S:
+            times.popleft()
 
     def _awaiting(self, command_id: str) -> Life:
         life = self._open.get(command_id)

@@ -17,6 +17,7 @@ from edge_node.bus.client import Listeners, MqttBus
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
+from edge_node.lifecycle.commands import HOUR_S
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
@@ -226,7 +227,7 @@ class Service:
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.open_commands())
+        self._assembly.lifecycle.restore(self._journal.commands_since(time.time() - HOUR_S))
         self._tell(unknown)
         self._hearing.begin(self._configuration)
         self._claims.restore()

@@ -151,7 +151,15 @@ def assemble(
     lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
     library = before.library if before else open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
-    gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
+    gate = PolicyGate(
+        nodes,
+        twin=twin,
+        last_issued=lifecycle.last_issued,
+        issued=lifecycle.issued,
+        operators=runtime.operators,
+        stopped=stop.why_not,
+        clock=clock,
+    )
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
