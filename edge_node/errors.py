@@ -164,6 +164,19 @@ class StateInUse(ConfigurationError):
         )
 
 
+class KeyUnusable(ConfigurationError):
+    """A file that should hold a key and cannot be used as one."""
+
+    code = "key_unusable"
+
+    def __init__(self, file: Path, *, expected: str) -> None:
+        super().__init__(
+            f"key {file}: expected {expected}, came something else",
+            hint="`edge-node key new USER` writes a pair",
+            field="operators.keys",
+        )
+
+
 class InputError(EdgeNodeError):
     """What came in cannot be used; whoever sent it can mend it."""
 
@@ -226,6 +239,19 @@ class NotPermitted(InputError):
             f"{operation}: expected a user who may, came {user[:80]!r}",
             hint=f"the runtime file names them under {key}",
             field=key,
+        )
+
+
+class SignatureRefused(InputError):
+    """An approval that was not signed, not by who gives it, not for this, or before."""
+
+    code = "signature_refused"
+
+    def __init__(self, user: str, *, expected: str) -> None:
+        super().__init__(
+            f"approval by {user[:80]}: expected {expected}, came none",
+            hint="sign it anew with `edge-node approve ID --key FILE`",
+            field="signature",
         )
 
 

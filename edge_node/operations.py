@@ -8,11 +8,12 @@ may be true no more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, TopicInvalid
+from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, SignatureRefused, TopicInvalid
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
 from edge_node.payloads import read_correlation, read_json
+from edge_node.signing import GREATEST_COUNTER, Statement
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
     from edge_node.protocols import Gate, Lifecycle, OperationalStop
+    from edge_node.signing import Signatures
     from edge_node.topics import EdgeTopics
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "approve": ("command_id", "correlation"),
+    "approve": ("command_id", "correlation", "counter", "signature"),
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
     "reload": ("correlation",),
 }
 _MAX_IDENTIFIER = 64
+_MAX_DIGITS = 20
+_COUNTER = "counter:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class _Asked:
         at: When it came, seconds since the epoch.
         subject: Identifier of the command or the stop that it is about; may be empty for a stop.
         correlation: Correlation of the request.
+        counter: Number under a signature, as it was written; may be empty.
+        signature: Signature; may be empty.
     """
 
     operation: str
@@ -49,6 +55,18 @@ class _Asked:
     at: float
     subject: str
     correlation: str
+    counter: str = ""
+    signature: str = ""
+
+
+class Counters(Protocol):
+    """Where is kept how far each person has counted."""
+
+    def recall(self, key: str) -> str | None:
+        """Return what was kept under a name, or None."""
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value under a name; on the disk on return."""
 
 
 class OperatorDesk:
@@ -60,6 +78,8 @@ class OperatorDesk:
         lifecycle: The commands.
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
+        signatures: The keys of people, for approvals that must be signed.
+        counters: Keeps over a restart how far each person has counted.
         ask_reload: Told the user and the correlation of who asks to have the files read again; the
             answer follows when that is done.
     """
@@ -72,6 +92,8 @@ class OperatorDesk:
         lifecycle: Lifecycle,
         gate: Gate,
         stop: OperationalStop,
+        signatures: Signatures | None = None,
+        counters: Counters | None = None,
         ask_reload: Callable[[str, str], None] | None = None,
     ) -> None:
         operators = runtime.operators
@@ -84,6 +106,8 @@ class OperatorDesk:
         self._stop = stop
         self._reloaders = frozenset(runtime.operators.reload)
         self._ask_reload = ask_reload
+        self._signatures = signatures
+        self._counters = counters
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -111,10 +135,29 @@ class OperatorDesk:
         waiting = self._lifecycle.awaiting(asked.subject)
         if asked.user not in self._gate.approvers(waiting.node, waiting.name):
             raise NotPermitted(asked.user, operation="approve", key="operators")
+        if asked.signature or self._gate.signed(waiting.node, waiting.name):
+            self._check_signature(asked)
         verdict = self._gate.judge_approved(*_proposal(waiting), proposed_at=waiting.created_at)
         if verdict.outcome is not Outcome.ALLOWED:
             raise Denied(waiting.id, rule=verdict.rule, reason=verdict.reason)
         return _done(asked, self._lifecycle.approve(waiting.id, user=asked.user))
+
+    def _check_signature(self, asked: _Asked) -> None:
+        """Return if an approval is signed by who gives it; its number counts once, whatever comes of it.
+
+        Raises:
+            SignatureRefused: It is not signed, not by this user, not for this command, or it came before.
+        """
+        if self._signatures is None or self._counters is None or not asked.signature:
+            raise SignatureRefused(asked.user, expected="a signature")
+        digits = asked.counter if asked.counter.isascii() and asked.counter.isdecimal() else "0"
+        counter = int(digits[:_MAX_DIGITS])
+        said = Statement(self._topics.edge, asked.operation, asked.subject, asked.user, counter)
+        self._signatures.check(said, asked.signature)
+        last = int(self._counters.recall(_COUNTER + asked.user) or "0")
+        if not last < counter <= GREATEST_COUNTER:
+            raise SignatureRefused(asked.user, expected=f"a counter above {last}, the last one that was used")
+        self._counters.remember(_COUNTER + asked.user, str(counter))
 
     def _cancel(self, asked: _Asked) -> Operated:
         if asked.user not in self._approvers:
@@ -169,7 +212,8 @@ class OperatorDesk:
             came = f"{len(subject)} characters" if subject else "none"
             raise EnvelopeInvalid(_KEYS[operation][0], expected="an identifier", came=came)
         correlation = read_correlation(message.correlation, own=body.get("correlation", ""))
-        return _Asked(operation, user, message.received_at, subject, correlation)
+        signed = (body.get("counter", ""), body.get("signature", ""))
+        return _Asked(operation, user, message.received_at, subject, correlation, *signed)
 
     def _body(self, payload: bytes, *, known: tuple[str, ...]) -> dict[str, str]:
         limits = self._limits

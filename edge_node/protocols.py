@@ -140,6 +140,9 @@ class Gate(Protocol):
     def approvers(self, node: str, name: str) -> frozenset[str]:
         """Return the users who may approve a command."""
 
+    def signed(self, node: str, name: str) -> bool:
+        """Return whether an approval of a command counts only with a signature."""
+
 
 class OperationalStop(Protocol):
     """What is latched by an operational stop, for who may release it."""

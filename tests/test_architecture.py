@@ -21,6 +21,7 @@ MODULES = {
 }
 DOORS = {
     "cel": {"conditions.py"},
+    "cryptography": {"signing.py"},
     "faiss": {"knowledge/vectors.py"},
     "gguf": {"model/gguf_file.py"},
     "hassil": {"understand/templates.py"},

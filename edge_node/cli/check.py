@@ -14,7 +14,7 @@ from edge_node.cli.options import json_option
 from edge_node.config.load import NODE_FILE, RUNTIME_FILE, load, load_node
 from edge_node.config.schema import schemas
 from edge_node.errors import ConfigurationInvalid
-from edge_node.runtime.reading import check_templates
+from edge_node.runtime.reading import check_keys, check_templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,8 @@ def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
     try:
         configuration, nodes = _read(path)
         check_templates(nodes)
+        if configuration is not None:
+            check_keys(configuration)
     except ConfigurationInvalid as error:
         _print_problems(error.problems, as_json=as_json)
         sys.exit(ConfigurationInvalid.exit_status)

@@ -107,6 +107,9 @@ class ApprovalConfig(Section):
         default_factory=list,
         description="Roles whose members may approve it, and nobody else; operators.approve where empty.",
     )
+    signed: bool = Field(
+        default=False, description="Whether it counts only with a signature of a key in operators.keys."
+    )
 
 
 class CommandConfig(Section):

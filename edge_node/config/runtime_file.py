@@ -101,6 +101,10 @@ class OperatorsConfig(Section):
     roles: dict[Identifier, list[Name]] = Field(
         default_factory=dict, description="Users of each role; commands name roles under allow and approve."
     )
+    keys: dict[Name, str] = Field(
+        default_factory=dict,
+        description="User to the file of their public key, relative to this file; for signed approvals.",
+    )
     approve: list[Name] = Field(
         default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
     )

@@ -111,6 +111,11 @@ class PolicyGate:
         by = policy.spec.approval.by
         return self._members(by) if by else self._approvers
 
+    def signed(self, node: str, name: str) -> bool:
+        """Return whether an approval of a command counts only with a signature."""
+        policy = self._policies.get(node, {}).get(name)
+        return policy is not None and policy.spec.approval.signed
+
     def _members(self, roles: Iterable[str]) -> frozenset[str]:
         return frozenset().union(*(self._roles.get(role, ()) for role in roles))
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from edge_node.config.load import load
 from edge_node.config.source import key_text, read_document
-from edge_node.errors import ConfigurationInvalid, Problem
+from edge_node.errors import ConfigurationInvalid, KeyUnusable, Problem
+from edge_node.signing import read_public_key
 from edge_node.understand.templates import Templates
 
 if TYPE_CHECKING:
@@ -28,7 +29,27 @@ def read_configuration(path: Path) -> Configuration:
     """
     configuration = load(path)
     check_templates(configuration.nodes)
+    check_keys(configuration)
     return configuration
+
+
+def check_keys(configuration: Configuration) -> None:
+    """Read the public keys that the runtime file names.
+
+    Raises:
+        ConfigurationInvalid: Files that hold no such key, each with the line that names it.
+    """
+    problems: list[Problem] = []
+    for user, file in configuration.keys.items():
+        try:
+            read_public_key(file)
+        except KeyUnusable as error:
+            line = read_document(configuration.file).line(("operators", "keys", user))
+            key = f"operators.keys.{user}"
+            file_named = str(configuration.file)
+            problems.append(Problem(file_named, line, key, "a public key", str(error), error.hint))
+    if problems:
+        raise ConfigurationInvalid(problems)
 
 
 def check_templates(nodes: Sequence[Node]) -> None:

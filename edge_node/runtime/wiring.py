@@ -21,6 +21,7 @@ from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.signing import Signatures
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
@@ -151,20 +152,19 @@ def assemble(
     lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
     library = before.library if before else open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock)
-    gate = PolicyGate(
-        nodes,
-        twin=twin,
-        last_issued=lifecycle.last_issued,
-        issued=lifecycle.issued,
-        operators=runtime.operators,
-        stopped=stop.why_not,
-        clock=clock,
-    )
+    gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
         operations=OperatorDesk(
-            runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, ask_reload=ask_reload
+            runtime,
+            topics=topics,
+            lifecycle=lifecycle,
+            gate=gate,
+            stop=stop,
+            signatures=Signatures(configuration.keys),
+            counters=journal,
+            ask_reload=ask_reload,
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
@@ -177,3 +177,22 @@ def assemble(
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, one_at_a_time=verdicts)
     return Assembly(pipeline, announcing, lifecycle, library, twin, triggers, verdicts)
+
+
+def _gate(
+    configuration: Configuration,
+    *,
+    twin: DeviceTwin,
+    lifecycle: CommandLifecycle,
+    stop: StopLatch,
+    clock: Callable[[], float],
+) -> PolicyGate:
+    return PolicyGate(
+        configuration.nodes,
+        twin=twin,
+        last_issued=lifecycle.last_issued,
+        issued=lifecycle.issued,
+        operators=configuration.runtime.operators,
+        stopped=stop.why_not,
+        clock=clock,
+    )
