@@ -54,11 +54,13 @@ class Announcing:
 
     Attributes:
         topics: Topics of the edge.
-        clock: Wall clock, seconds since the epoch.
+        clock: Seconds since the epoch, by the clock that commands expire by.
+        wall: The time of day that envelopes carry; by `clock` where left out.
     """
 
     topics: EdgeTopics
     clock: Callable[[], float]
+    wall: Callable[[], float] | None = None
 
     def outgoing(self, decisions: Sequence[Decision], moved: Sequence[Command]) -> tuple[Outgoing, ...]:
         """Return what devices and people get: commands, their lives, replies and events."""
@@ -136,7 +138,7 @@ class Announcing:
     ) -> Outgoing:
         """Return a message of edge_node's own: `v id ts src corr type data`."""
         raw = corr.encode("utf-8", "surrogateescape")
-        stamp = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
+        stamp = datetime.fromtimestamp((self.wall or self.clock)(), UTC).isoformat(timespec="milliseconds")
         body = {
             "v": 1,
             "id": new_id(),
@@ -151,13 +153,14 @@ class Announcing:
 
     def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
         """Yield what each person is told who may approve a command that awaits it."""
-        expires_at = datetime.fromtimestamp(command.expires_at, UTC).isoformat(timespec="seconds")
-        expiry_s = max(1, int(command.expires_at - command.created_at))
+        left_s = command.expires_at - self.clock()
+        at = (self.wall or self.clock)() + left_s
+        expires_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
         for user in verdict.approvers:
             data = {**command_data(command), "asked_by": command.user, "trigger": command.trigger}
             data["expires_at"] = expires_at.replace("+00:00", "Z")
             topic = self.topics.operation_response(user, "approval")
-            yield replace(self.envelope(topic, "approval", data), expiry_s=expiry_s)
+            yield replace(self.envelope(topic, "approval", data), expiry_s=max(1, int(left_s)))
 
     def _life(self, command: Command) -> Outgoing:
         data = command_data(command)

@@ -15,7 +15,7 @@ from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, outbox
 from edge_node.journal.pruning import prune
-from edge_node.journal.records import command_from, decision_record
+from edge_node.journal.records import command_from, decision_record, put_decision
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
     from edge_node.journal.outbox import Parcel
+    from edge_node.journal.writer import Row
     from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
 
 _PRUNE_EVERY = 32
@@ -119,6 +120,14 @@ class Journal:
         if not message.durable:
             on_durable()
             return
+        if inbox.is_plain(message) and not ended:
+            self._writer.add(
+                inbox.insert,
+                inbox.row_of(message),
+                done=lambda _: on_durable(),
+                failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
+            )
+            return
         self._writer.submit(
             lambda cursor: inbox.add(
                 cursor, message, now=self._clock(), request_s=self._retention.request_s, ended=ended
@@ -166,7 +175,7 @@ class Journal:
             if ending:
                 self._end(cursor, ending, dead=dead, now=now)
             for decision, record in records:
-                _put_decision(cursor, decision, record=record, now=now)
+                put_decision(cursor, decision, record=record, now=now)
             for command in commands:
                 outbox.put_command(cursor, command, now=now)
             for each in leaving:
@@ -178,9 +187,9 @@ class Journal:
 
     def _end_soon(self, message: Message) -> None:
         now = self._clock()
-        self._writer.submit(
-            lambda cursor: self._end(cursor, message, dead="", now=now),
-            one_statement=True,
+        self._writer.add(
+            self._end_rows,
+            (message.id,),
             done=lambda _: None,
             failed=lambda error: _log.error("end_not_journaled", id=message.id, reason=str(error)),
         )
@@ -191,12 +200,18 @@ class Journal:
                 failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
             )
 
+    def _end_rows(self, cursor: Cursor, rows: Sequence[Row]) -> None:
+        if not inbox.end_all(cursor, [row[0] for row in rows], now=self._clock()):
+            raise self._ended_before(rows[0][0])
+
     def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
-        if inbox.end(cursor, message.id, dead=dead, now=now):
-            return
-        raise JournalError(
+        if not inbox.end(cursor, message.id, dead=dead, now=now):
+            raise self._ended_before(message.id)
+
+    def _ended_before(self, message_id: str) -> JournalError:
+        return JournalError(
             self._database.path,
-            reason=f"message {message.id}: expected it to be open, came one that has ended or is unknown",
+            reason=f"message {message_id}: expected it to be open, came one that has ended or is unknown",
             hint="it was handled twice; what came of the second time was not written",
         )
 
@@ -382,19 +397,3 @@ class Journal:
         """Write what is queued and close the file."""
         self._writer.close()
         self._database.close()
-
-
-def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
-    request = decision.request
-    cursor.execute(
-        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
-        (
-            request.id,
-            request.message_id,
-            decision.draft.node or request.node,
-            request.kind.value,
-            record,
-            now,
-        ),
-    )

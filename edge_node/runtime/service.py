@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
-from edge_node.errors import BusError
+from edge_node.clock import SteadyClock
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.lifecycle.commands import HOUR_S
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Configuration
     from edge_node.errors import BrokerRefused, EdgeNodeError
     from edge_node.messages import Command, Message
-    from edge_node.pipeline import Pipeline
     from edge_node.runtime.changes import Changes
     from edge_node.runtime.wiring import Assembly
 
@@ -63,6 +62,7 @@ class Service:
         self._configuration = configuration
         self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
         self._boot = new_id()
+        self._clock = SteadyClock()
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
@@ -121,7 +121,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock = self._configuration.runtime, time.time
+        runtime, clock = self._configuration.runtime, self._clock
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -136,6 +136,7 @@ class Service:
             ),
             will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
+            clock=clock,
             leaving=self._outlet.leaving,
         )
         self._standing = Standing(
@@ -147,7 +148,6 @@ class Service:
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         self._models = load_models(self._configuration, progress=LoggedProgress())
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
-        self._hearing = Hearing(self._topics, probe=self._probe.topic, bus=self._bus, journal=self._journal)
         self._assembly = self._assemble(self._configuration)
         self._read_manuals()
         self._prepare_exit()
@@ -159,7 +159,7 @@ class Service:
             models=self._models,
             journal=self._journal,
             stop=self._latch,
-            clock=time.time,
+            clock=self._clock,
             ask_reload=self._reloading.request,
             before=before,
         )
@@ -191,8 +191,17 @@ class Service:
 
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
-        runtime, clock = self._configuration.runtime, time.time
+        runtime, clock = self._configuration.runtime, self._clock
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._hearing = Hearing(
+            self._configuration,
+            boot=self._boot,
+            bus=self._bus,
+            journal=self._journal,
+            clock=clock,
+            on_reading=self._backlog.put,
+            on_settled=self._judge,
+        )
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -227,13 +236,14 @@ class Service:
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.commands_since(time.time() - HOUR_S))
+        self._assembly.lifecycle.restore(self._journal.commands_since(self._clock() - HOUR_S))
         self._tell(unknown)
-        self._hearing.begin(self._configuration)
+        self._hearing.begin()
         self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
         self._stop_line.start()
+        self._hearing.readings.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
@@ -249,12 +259,7 @@ class Service:
         before = self._assembly
         assembly = self._assemble(configuration, before=before)
         self._hearing.expect(configuration)
-
-        def take_over() -> Pipeline:
-            assembly.take_over(before)
-            return assembly.pipeline
-
-        self._dispatcher.exchange(take_over)
+        self._dispatcher.exchange(lambda: assembly.take_over(before))
         self._assembly, self._configuration = assembly, configuration
         self._troubles.twin = assembly.twin
         # Not before: what comes on a new topic must meet the nodes that listen there.
@@ -299,13 +304,15 @@ class Service:
 
     def _judge(self) -> None:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
-        if not self._probe.settled:
+        if not (self._probe.settled and self._hearing.readings.settled):
             return
         refused = (
             f"{name}: the broker refused the subscription ({reason})"
             for name, reason in sorted(self._bus.refused_filters.items())
         )
-        self._standing.judge([*filter(None, [self._probe.trouble]), *refused])
+        self._standing.judge(
+            [*filter(None, [self._probe.trouble]), *refused, *self._hearing.readings.troubles]
+        )
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -342,6 +349,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._clock.look()
             self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")
@@ -355,14 +363,17 @@ class Service:
             return
         self._judge()
         self._claims.catch_up()
+        self._hearing.readings.look()
         if self._probe.trouble:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        idle_s = max(self._bus.idle_s, self._stop_line.idle_s)
+        lines = (self._bus, self._stop_line, self._hearing.readings)
+        idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        threads = (self._bus, self._stop_line, self._dispatcher, self._publisher, self._journal)
-        return moving and all(part.alive for part in threads)
+        return moving and all(
+            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
+        )
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
@@ -370,24 +381,15 @@ class Service:
         log.info("draining")
         self._reloading.stop()
         self._standing.drain()
+        self._hearing.readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
-        self._say_offline()
+        self._standing.leave(timeout_s=_DRAIN_S)
         self._bus.stop()
         self._stop_line.stop()
         self._assembly.library.close()
         self._journal.close()
         log.info("stopped")
-
-    def _say_offline(self) -> None:
-        gone = threading.Event()
-        try:
-            self._bus.publish(
-                self._standing.leave(), on_acknowledged=gone.set, on_failed=lambda _: gone.set()
-            )
-        except BusError:
-            return
-        gone.wait(_DRAIN_S)
 
     def _about(self) -> dict[str, Any]:
         passages = self._assembly.library.size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_node.errors import BrokerUnreachable
+from edge_node.errors import BrokerUnreachable, BusError
 from edge_node.messages import Outgoing
 from edge_node.version import __version__
 
@@ -60,7 +60,7 @@ class Standing:
         with self._lock:
             if self._word not in ("draining", "offline"):
                 self._word = "starting"
-        self._say()
+            self._say()
 
     def judge(self, troubles: Sequence[str]) -> None:
         """Take up what is wrong with this connection; nothing makes the edge ready, unless it is stopped."""
@@ -70,13 +70,13 @@ class Standing:
                 return
             well = "degraded" if troubles else "ready"
             self._word, self._troubles = "stopped" if self._is_stopped() else well, tuple(troubles)
-            changed = (self._word, self._troubles) != (word, known)
+            if (self._word, self._troubles) != (word, known):
+                # Under the lock: two threads may judge, and the last word must be the last one said.
+                self._say()
         if self._troubles and self._troubles != known:
             log.error("degraded", reason="; ".join(self._troubles))
         elif known and not self._troubles:
             log.info("recovered")
-        if changed:
-            self._say()
 
     def tell(self) -> None:
         """Say again what this edge is, because that has changed."""
@@ -84,13 +84,19 @@ class Standing:
 
     def drain(self) -> None:
         """Say that nothing more is taken in."""
-        self._word = "draining"
-        self._say()
+        with self._lock:
+            self._word = "draining"
+            self._say()
 
-    def leave(self) -> Outgoing:
-        """Return the last word, for who waits until the broker has it."""
+    def leave(self, *, timeout_s: float) -> None:
+        """Say the last word, and wait until the broker has it, where there is a connection."""
         self._word = "offline"
-        return status(self._topics, self._word)
+        last, gone = status(self._topics, self._word), threading.Event()
+        try:
+            self._bus.publish(last, on_acknowledged=gone.set, on_failed=lambda _: gone.set())
+        except BusError:
+            return
+        gone.wait(timeout_s)
 
     def _say(self) -> None:
         about = {**self._about(), "troubles": list(self._troubles)}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
     from edge_node.protocols import Embedder, LanguageModel, Progress
@@ -117,10 +118,11 @@ class Assembly:
     triggers: TriggerEngine
     verdicts: threading.Lock
 
-    def take_over(self, before: Assembly) -> None:
-        """Go on with what the stages of the configuration before know of devices and episodes."""
+    def take_over(self, before: Assembly) -> Pipeline:
+        """Return the pipeline, once it knows what the one before knows of devices and episodes."""
         self.twin.take_over(before.twin)
         self.triggers.take_over(before.triggers)
+        return self.pipeline
 
 
 def assemble(
@@ -129,7 +131,7 @@ def assemble(
     models: Models,
     journal: Journal,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
     ask_reload: Callable[[str, str], None],
     before: Assembly | None = None,
 ) -> Assembly:
@@ -151,7 +153,7 @@ def assemble(
     triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits)
     lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
     library = before.library if before else open_library(configuration, embedder=models.embedder)
-    announcing = Announcing(topics, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     stages = Stages(
         twin=twin,
@@ -185,7 +187,7 @@ def _gate(
     twin: DeviceTwin,
     lifecycle: CommandLifecycle,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
 ) -> PolicyGate:
     return PolicyGate(
         configuration.nodes,
