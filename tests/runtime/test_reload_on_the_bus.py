@@ -253,3 +253,17 @@ def test_no_order_is_lost_or_carried_out_twice_while_files_change(edge: RunningE
     assert sorted(order["force"] for order in actuator.orders()) == list(forces)
     assert len(taken_up) >= 3
     assert all("node press-shop changed (commands.press" in text for text in taken_up)
+
+
+def test_readings_that_come_apart_follow_the_nodes_too(edge: RunningEdge) -> None:
+    fan = node(name="fan", commands={}, listen=[{"topic": "fan/{fan}/rpm", "fields": {"rpm": "$"}}])
+    fan["triggers"] = {"racing": {"when": "rpm > 100"}}
+    fan["knowledge"] = []
+    put(edge, fan)
+    assert "taken up: node fan added" in reloaded(edge)
+
+    since = len(edge.observer.said)
+    # The connection for readings may have to be opened first, and what comes before that is not kept.
+    while not any(message.topic == edge.topics.event("racing") for message in edge.observer.said[since:]):
+        edge.publish(Outgoing("fan/fan-3/rpm", b"150", qos=0))
+        edge.first("press press-1 with 3")
