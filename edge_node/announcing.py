@@ -96,7 +96,7 @@ class Announcing:
         if command:
             told += self.life(command)
         data = {
-            **operated.facts,
+            **operated.data,
             "operation": operated.operation,
             "text": operated.text,
             "final": operated.final,

@@ -1,4 +1,4 @@
-"""What people ask of the edge itself: approve or cancel a command, reset a stop, read the files again.
+"""What people ask of the edge itself: approve or cancel a command, reset a stop, list devices, reload.
 
 Knows the topics of operations, who may ask for which, and the stages that carry them out; knows no bus,
 no file and no thread. An approval goes through the gate again: what was true when a command was proposed
@@ -8,12 +8,13 @@ may be true no more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from edge_node.device_page import device_page
 from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, SignatureRefused, TopicInvalid
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
 from edge_node.payloads import read_correlation, read_json
-from edge_node.signing import GREATEST_COUNTER, Statement
+from edge_node.signing import Statement
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
-    from edge_node.protocols import Gate, Lifecycle, OperationalStop
+    from edge_node.protocols import Gate, Lifecycle, OperationalStop, Twin
     from edge_node.signing import Signatures
     from edge_node.topics import EdgeTopics
 
@@ -30,10 +31,10 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
     "reload": ("correlation",),
+    "devices": ("node", "after", "correlation"),
 }
 _MAX_IDENTIFIER = 64
 _MAX_DIGITS = 20
-_COUNTER = "counter:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class _Asked:
         at: When it came, seconds since the epoch.
         subject: Identifier of the command or the stop that it is about; may be empty for a stop.
         correlation: Correlation of the request.
-        counter: Number under a signature, as it was written; may be empty.
-        signature: Signature; may be empty.
+        body: All that the request says.
     """
 
     operation: str
@@ -55,18 +55,7 @@ class _Asked:
     at: float
     subject: str
     correlation: str
-    counter: str = ""
-    signature: str = ""
-
-
-class Counters(Protocol):
-    """Where is kept how far each person has counted."""
-
-    def recall(self, key: str) -> str | None:
-        """Return what was kept under a name, or None."""
-
-    def remember(self, key: str, value: str) -> None:
-        """Keep a value under a name; on the disk on return."""
+    body: Mapping[str, str]
 
 
 class OperatorDesk:
@@ -78,8 +67,8 @@ class OperatorDesk:
         lifecycle: The commands.
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
+        twin: What is known of devices.
         signatures: The keys of people, for approvals that must be signed.
-        counters: Keeps over a restart how far each person has counted.
         ask_reload: Told the user and the correlation of who asks to have the files read again; the
             answer follows when that is done.
     """
@@ -92,8 +81,8 @@ class OperatorDesk:
         lifecycle: Lifecycle,
         gate: Gate,
         stop: OperationalStop,
+        twin: Twin,
         signatures: Signatures | None = None,
-        counters: Counters | None = None,
         ask_reload: Callable[[str, str], None] | None = None,
     ) -> None:
         operators = runtime.operators
@@ -107,7 +96,7 @@ class OperatorDesk:
         self._reloaders = frozenset(runtime.operators.reload)
         self._ask_reload = ask_reload
         self._signatures = signatures
-        self._counters = counters
+        self._twin = twin
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -127,6 +116,8 @@ class OperatorDesk:
                 return self._cancel(asked)
             case "reload":
                 return self._reload(asked)
+            case "devices":
+                return self._devices(asked)
         return self._reset(asked)
 
     def _approve(self, asked: _Asked) -> Operated:
@@ -135,7 +126,7 @@ class OperatorDesk:
         waiting = self._lifecycle.awaiting(asked.subject)
         if asked.user not in self._gate.approvers(waiting.node, waiting.name):
             raise NotPermitted(asked.user, operation="approve", key="operators")
-        if asked.signature or self._gate.signed(waiting.node, waiting.name):
+        if asked.body.get("signature", "") or self._gate.signed(waiting.node, waiting.name):
             self._check_signature(asked)
         verdict = self._gate.judge_approved(*_proposal(waiting), proposed_at=waiting.created_at)
         if verdict.outcome is not Outcome.ALLOWED:
@@ -148,16 +139,13 @@ class OperatorDesk:
         Raises:
             SignatureRefused: It is not signed, not by this user, not for this command, or it came before.
         """
-        if self._signatures is None or self._counters is None or not asked.signature:
+        if self._signatures is None or not asked.body.get("signature", ""):
             raise SignatureRefused(asked.user, expected="a signature")
-        digits = asked.counter if asked.counter.isascii() and asked.counter.isdecimal() else "0"
+        digits = asked.body.get("counter", "")
+        digits = digits if digits.isascii() and digits.isdecimal() else "0"
         counter = int(digits[:_MAX_DIGITS])
         said = Statement(self._topics.edge, asked.operation, asked.subject, asked.user, counter)
-        self._signatures.check(said, asked.signature)
-        last = int(self._counters.recall(_COUNTER + asked.user) or "0")
-        if not last < counter <= GREATEST_COUNTER:
-            raise SignatureRefused(asked.user, expected=f"a counter above {last}, the last one that was used")
-        self._counters.remember(_COUNTER + asked.user, str(counter))
+        self._signatures.accept(said, asked.body.get("signature", ""))
 
     def _cancel(self, asked: _Asked) -> Operated:
         if asked.user not in self._approvers:
@@ -194,6 +182,12 @@ class OperatorDesk:
         self._ask_reload(asked.user, asked.correlation)
         return Operated(asked.operation, asked.user, asked.correlation, "reading the files", final=False)
 
+    def _devices(self, asked: _Asked) -> Operated:
+        reports = self._twin.reports(node=asked.body.get("node", ""), after=asked.body.get("after", ""))
+        page = device_page(reports, now=asked.at)
+        text = f"{len(page['devices'])} devices" + (", and more" if page["after"] else "")
+        return Operated(asked.operation, asked.user, asked.correlation, text, data=page)
+
     def _read(self, message: Message, *, user: str, operation: str) -> _Asked:
         if message.retained:
             raise EnvelopeInvalid(
@@ -212,8 +206,7 @@ class OperatorDesk:
             came = f"{len(subject)} characters" if subject else "none"
             raise EnvelopeInvalid(_KEYS[operation][0], expected="an identifier", came=came)
         correlation = read_correlation(message.correlation, own=body.get("correlation", ""))
-        signed = (body.get("counter", ""), body.get("signature", ""))
-        return _Asked(operation, user, message.received_at, subject, correlation, *signed)
+        return _Asked(operation, user, message.received_at, subject, correlation, body)
 
     def _body(self, payload: bytes, *, known: tuple[str, ...]) -> dict[str, str]:
         limits = self._limits

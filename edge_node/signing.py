@@ -11,7 +11,7 @@ import binascii
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GREATEST_COUNTER = 2**53 - 1
 """Greatest whole number that every reader of JSON holds exactly."""
+_COUNTER = "counter:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,42 @@ class Statement:
         return text.encode()
 
 
+class Counters(Protocol):
+    """Where is kept how far each person has counted."""
+
+    def recall(self, key: str) -> str | None:
+        """Return what was kept under a name, or None."""
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a value under a name; on the disk on return."""
+
+
 class Signatures:
     """The public keys of people; a file is read each time, so that a changed one counts at once.
 
     Args:
         files: User to the file of the public key, in PEM.
+        counters: Keeps over a restart how far each person has counted.
     """
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
+    def __init__(self, files: Mapping[str, Path], *, counters: Counters) -> None:
         self._files = dict(files)
+        self._counters = counters
+
+    def accept(self, statement: Statement, signature: str) -> None:
+        """Return if a statement was signed by the user it names, and not before; it counts as said now.
+
+        Raises:
+            SignatureRefused: It is not signed, not by this user, not so, or its counter does not grow.
+            KeyUnusable: The file of the key cannot be used.
+        """
+        self.check(statement, signature)
+        name = _COUNTER + statement.user
+        last = int(self._counters.recall(name) or "0")
+        if not last < statement.counter <= GREATEST_COUNTER:
+            expected = f"a counter above {last}, the last one that was used"
+            raise SignatureRefused(statement.user, expected=expected)
+        self._counters.remember(name, str(statement.counter))
 
     def check(self, statement: Statement, signature: str) -> None:
         """Return if a statement was signed by the user it names.

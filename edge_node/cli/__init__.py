@@ -21,6 +21,7 @@ _COMMANDS = {
     "cancel": ("edge_node.cli.operate", "cancel", "Cancel a command that waits for a person."),
     "key": ("edge_node.cli.key", "key", "Make keys with which people sign what they approve."),
     "reload": ("edge_node.cli.operate", "reload", "Have a running edge take up its files."),
+    "devices": ("edge_node.cli.devices", "devices", "List the devices of a running edge."),
     "stop": ("edge_node.cli.stop", "stop", "Stop an edge: no command leaves it until it is reset."),
     "demo": ("edge_node.cli.demo", "demo", "Show everything at work on this machine."),
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_node.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge_node.database import Cursor
 
@@ -19,6 +19,10 @@ OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  #
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
 BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages received after a time below a length and a prefix of topics, in the order they came."""
+_RECENT = (
+    f"SELECT {_COLUMNS}, sequence FROM inbox WHERE received_at > ? AND sequence > max(?,"  # noqa: S608 - names of this module
+    " (SELECT coalesce(max(sequence), 0) FROM inbox) - ?) ORDER BY sequence LIMIT 200"
+)
 _REDELIVERED_ROWS = 4096
 """How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
 dies again and again each new start adds rows for those that are delivered again."""
@@ -150,6 +154,14 @@ def leave(cursor: Cursor, message_id: str, *, now: float) -> None:
         "UPDATE inbox SET state = 'duplicate', ended_at = ? WHERE id = ? AND state = 'open'",
         (now, message_id),
     )
+
+
+def recent(execute: Callable[..., list[tuple[Any, ...]]], *, since: float, last: int) -> Iterator[Message]:
+    """Yield those of the last messages that were received after a time, ended or not, as they came."""
+    place = 0
+    while rows := execute(_RECENT, (since, place, last)):
+        place = rows[-1][-1]
+        yield from map(message_from, rows)
 
 
 def message_from(row: tuple[Any, ...]) -> Message:

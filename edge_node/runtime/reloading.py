@@ -145,7 +145,7 @@ def answer(wish: Wish, outcome: Changes | EdgeNodeError, announcing: Announcing)
     done = Operated("reload", wish.user, wish.correlation, "")
     if isinstance(outcome, EdgeNodeError):
         return announcing.failure(done, outcome)
-    return announcing.response(replace(done, text=outcome.text, facts=outcome.as_dict()))
+    return announcing.response(replace(done, text=outcome.text, data=outcome.as_dict()))
 
 
 def _short(error: EdgeNodeError) -> str:

@@ -25,15 +25,15 @@ from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
 from edge_node.runtime.hearing import Hearing
-from edge_node.runtime.manuals import read_manuals
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
 from edge_node.runtime.reloading import Reloading, Wish, answer
+from edge_node.runtime.remembering import remember, save
 from edge_node.runtime.standing import Standing, description, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models
+from edge_node.runtime.wiring import assemble, load_models, read_manuals
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 
@@ -165,7 +165,8 @@ class Service:
         )
 
     def _read_manuals(self) -> None:
-        read_manuals(self._assembly.library, nodes=self._configuration.nodes)
+        self._assembly.library.use(self._configuration.nodes)
+        read_manuals(self._assembly.library, progress=LoggedProgress())
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -177,7 +178,7 @@ class Service:
             connect=lambda listeners: MqttBus(
                 runtime.broker, client_id=f"edge-node-{runtime.edge}-stop", listeners=listeners
             ),
-            on_change=self._look_at_outbox,
+            on_change=lambda: self._publisher.wake(),
         )
         self._publisher = Publisher(
             self._journal,
@@ -192,7 +193,10 @@ class Service:
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
         runtime, clock = self._configuration.runtime, self._clock
-        self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._backlog = Backlog(
+            runtime.limits.queue,
+            from_person=lambda message: self._topics.asking_user(message.topic) is not None,
+        )
         self._hearing = Hearing(
             self._configuration,
             boot=self._boot,
@@ -216,6 +220,7 @@ class Service:
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
+            save_s=runtime.memory.save,
         )
         self._troubles = Troubles(
             alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
@@ -228,15 +233,14 @@ class Service:
             reloading=self._reloading,
         )
 
-    def _look_at_outbox(self) -> None:
-        self._publisher.wake()
-
     def _open_for_business(self) -> None:
         """Settle what a crash left open, then listen."""
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.commands_since(self._clock() - HOUR_S))
+        recent = self._journal.open_commands(ended_since=self._clock() - HOUR_S)
+        self._assembly.lifecycle.restore(recent)
+        remember(self._assembly, journal=self._journal, now=self._clock())
         self._tell(unknown)
         self._hearing.begin()
         self._claims.restore()
@@ -292,9 +296,6 @@ class Service:
             ended=is_claim,
         )
 
-    def _from_person(self, message: Message) -> bool:
-        return self._topics.asking_user(message.topic) is not None
-
     def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
         log.info("connected", session_present=session_present)
         self._standing.begin()
@@ -335,6 +336,7 @@ class Service:
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""
         if commands:
+            self._assembly.pipeline.follow(commands)
             told = self._assembly.announcing.outgoing((), commands)
             self._journal.conclude(None, commands=commands, outgoing=told)
             self._publisher.wake()
@@ -384,6 +386,7 @@ class Service:
         self._hearing.readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
+        save(self._assembly.pipeline)
         self._standing.leave(timeout_s=_DRAIN_S)
         self._bus.stop()
         self._stop_line.stop()

@@ -82,6 +82,19 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
+def read_manuals(library: Library, *, progress: Progress) -> None:
+    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+    report = library.build(progress=progress)
+    kinds = {
+        "manual_not_read": report.unreadable,
+        "manual_read_with_reservation": report.notes,
+        "manual_not_found": report.unmatched,
+    }
+    for kind, remarks in kinds.items():
+        for remark in remarks:
+            log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+
+
 def _threads(configuration: Configuration) -> int:
     cores = os.cpu_count() or 1
     return configuration.runtime.model.threads or (cores if cores <= _FEW_CORES else cores - 1)
@@ -120,7 +133,7 @@ class Assembly:
 
     def take_over(self, before: Assembly) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows of devices and episodes."""
-        self.twin.take_over(before.twin)
+        self.pipeline.take_over(before.pipeline)
         self.triggers.take_over(before.triggers)
         return self.pipeline
 
@@ -164,8 +177,8 @@ def assemble(
             lifecycle=lifecycle,
             gate=gate,
             stop=stop,
-            signatures=Signatures(configuration.keys),
-            counters=journal,
+            twin=twin,
+            signatures=Signatures(configuration.keys, counters=journal),
             ask_reload=ask_reload,
         ),
         triggers=triggers,
@@ -175,6 +188,7 @@ def assemble(
         gate=gate,
         announcing=announcing,
         journal=journal,
+        remembering={"twin": twin},
     )
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, one_at_a_time=verdicts)

@@ -93,8 +93,10 @@ class Yard:
             lifecycle=self.lifecycle,
             gate=self.gate,
             stop=StopLatch(StopFile(self.folder), outlet=Outlet(), boot="b", clock=self.clock),
-            signatures=Signatures({user: self.folder / f"{user}.pub" for user in ("anna", "ben")}),
-            counters=self.journal,
+            twin=self.twin,
+            signatures=Signatures(
+                {user: self.folder / f"{user}.pub" for user in ("anna", "ben")}, counters=self.journal
+            ),
         )
 
     def say(self, **fields: Any) -> None:
@@ -279,7 +281,10 @@ def test_a_new_pair_is_made_once_and_its_private_half_is_its_owners(tmp_path: Pa
     assert made.exit_code == 0
     assert (tmp_path / "anna.key").stat().st_mode & 0o777 == 0o600
     signature = sign(Statement("e", "approve", "c", "anna", 1), key_file=tmp_path / "anna.key")
-    Signatures({"anna": tmp_path / "anna.pub"}).check(Statement("e", "approve", "c", "anna", 1), signature)
+    journal = Journal.open(tmp_path / "journal.db", clock=lambda: 1000.0)
+    signatures = Signatures({"anna": tmp_path / "anna.pub"}, counters=journal)
+    signatures.accept(Statement("e", "approve", "c", "anna", 1), signature)
+    journal.close()
 
     before = (tmp_path / "anna.key").read_bytes()
     again = CliRunner().invoke(edge_node, ["key", "new", "anna", "--folder", str(tmp_path)])

@@ -155,6 +155,7 @@ class Hall:
                 lifecycle=self.lifecycle,
                 gate=gate,
                 stop=latch,
+                twin=self.twin,
             ),
             triggers=self.triggers,
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
@@ -163,6 +164,7 @@ class Hall:
             gate=gate,
             announcing=Announcing(TOPICS, clock=self.clock),
             journal=self.journal,
+            remembering={"twin": self.twin},
         )
         self.pipeline = Pipeline(stages, passages=3, one_at_a_time=self.verdicts)
 
@@ -179,7 +181,7 @@ class Hall:
 
     def take_over(self, before: Hall) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows."""
-        self.twin.take_over(before.twin)
+        self.pipeline.take_over(before.pipeline)
         self.triggers.take_over(before.triggers)
         return self.pipeline
 

@@ -149,7 +149,8 @@ def test_devices_and_episodes_go_on_where_they_mean_the_same(hall: Hall, tmp_pat
     hall.walk(hall.telemetry(rpm=80, c=90))
     assert len(hall.bodies(TOPICS.event("overheating"))) == 1
     changed = spec()
-    changed["listen"][0]["fields"] = {"speed": "rpm", "bearing_c": "c", "vib": "vibration.rms"}
+    changed["listen"][0]["fields"] = {"speed": "rpm", "bearing_c": "c", "vibration": "vib"}
+    changed["triggers"] = {"overheating": changed["triggers"]["overheating"]}
     later = Hall(tmp_path, spec=changed, before=hall)
     later.take_over(hall)
 
