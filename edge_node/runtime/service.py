@@ -178,7 +178,7 @@ class Service:
             connect=lambda listeners: MqttBus(
                 runtime.broker, client_id=f"edge-node-{runtime.edge}-stop", listeners=listeners
             ),
-            on_change=lambda: self._publisher.wake(),
+            on_change=lambda: self._publisher.wake(),  # noqa: PLW0108 - it is made after this
         )
         self._publisher = Publisher(
             self._journal,
