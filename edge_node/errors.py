@@ -6,6 +6,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     ├── ConfigurationError        the configuration cannot be used (exit status 78)
     │   ├── ConfigurationMissing  no runtime file where one was looked for
     │   ├── ConfigurationInvalid  one or more problems, each with file:line and key path
+    │   ├── KeyUnusable           a file that should hold a person's key does not
     │   ├── ConditionInvalid      a CEL expression does not compile or names what is not there
     │   └── StateInUse            another service runs on the same state folder
     ├── InputError                what came from the bus cannot be used; its sender can mend it
@@ -15,6 +16,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── RecordingInvalid      a recording of messages that cannot be played
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   ├── NotPermitted          who asks for an operation is not among those who may
+    │   ├── SignatureRefused      an approval that must be signed, and is not as it has to be
     │   ├── Denied                the gate does not let a command through that was approved
     │   ├── DecisionUnknown       nothing that was decided is kept under an identifier
     │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
@@ -167,6 +169,19 @@ class StateInUse(ConfigurationError):
         )
 
 
+class KeyUnusable(ConfigurationError):
+    """A file that should hold a key and cannot be used as one."""
+
+    code = "key_unusable"
+
+    def __init__(self, file: Path, *, expected: str) -> None:
+        super().__init__(
+            f"key {file}: expected {expected}, came something else",
+            hint="`edge-node key new USER` writes a pair",
+            field="operators.keys",
+        )
+
+
 class InputError(EdgeNodeError):
     """What came in cannot be used; whoever sent it can mend it."""
 
@@ -239,6 +254,19 @@ class NotPermitted(InputError):
             f"{operation}: expected a user who may, came {user[:80]!r}",
             hint=f"the runtime file names them under {key}",
             field=key,
+        )
+
+
+class SignatureRefused(InputError):
+    """An approval that was not signed, not by who gives it, not for this, or before."""
+
+    code = "signature_refused"
+
+    def __init__(self, user: str, *, expected: str) -> None:
+        super().__init__(
+            f"approval by {user[:80]}: expected {expected}, came none",
+            hint="sign it anew with `edge-node approve ID --key FILE`",
+            field="signature",
         )
 
 

@@ -362,10 +362,12 @@ class Verdict:
     Attributes:
         outcome: Allowed, denied, or allowed once a person approves.
         rules: Every rule that was asked, in order; the last one decided.
+        approvers: Users who may approve it, where a person must.
     """
 
     outcome: Outcome
     rules: tuple[RuleResult, ...]
+    approvers: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -498,6 +500,7 @@ class Operated:
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
         command: The command whose state it changed, or None.
+        final: Whether nothing more will follow.
         data: What else the answer holds, by key.
     """
 
@@ -506,6 +509,7 @@ class Operated:
     correlation: str
     text: str
     command: Command | None = None
+    final: bool = True
     data: Mapping[str, Any] = field(default_factory=dict)
 
 

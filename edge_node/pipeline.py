@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edge_node.errors import EdgeNodeError, JournalError
+from edge_node.errors import EdgeNodeError, InputError, JournalError
 from edge_node.memory import Memory
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 
@@ -128,20 +128,43 @@ class Pipeline:
         stages: The stages.
         passages: Passages that are looked up for a question.
         made_by: What decides, by name; kept with every decision.
+        one_at_a_time: Held for each verdict; to be shared with a pipeline whose messages are still under way.
     """
 
-    def __init__(self, stages: Stages, *, passages: int, made_by: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        *,
+        passages: int,
+        made_by: Mapping[str, str] | None = None,
+        one_at_a_time: threading.Lock | None = None,
+    ) -> None:
         self._stages = stages
         self._made_by = dict(made_by or {})
         self._passages = passages
         self._memory = Memory(stages.remembering, states=stages.journal.states)
-        # What one verdict allows counts for the next, whichever thread it is on; and what a stage remembers
-        # is taken together with the message that changed it, and with no half of another one.
-        self._one_at_a_time = threading.Lock()
+        # What one verdict allows counts for the next, on whichever thread and configuration; and what a stage
+        # remembers is taken together with the message that changed it, and with no half of another one.
+        self._one_at_a_time = one_at_a_time or threading.Lock()
 
     def restore(self) -> None:
         """Give the stages what they remembered; to be called once, before the first message."""
         self._memory.restore()
+
+    def take_over(self, before: Pipeline) -> None:
+        """Go on with what the stages of another configuration remember; to be called between two messages.
+
+        Raises:
+            JournalError: It is not on the disk, and this one remembers nothing.
+        """
+        while before.save():
+            pass
+        self._memory = before.memory.renewed(self._stages.remembering)
+
+    @property
+    def memory(self) -> Memory:
+        """What the stages remember, on its way to the journal and back."""
+        return self._memory
 
     def save(self) -> bool:
         """Write what stages remember and is not on the disk yet; return whether there was anything.
@@ -287,6 +310,12 @@ class Pipeline:
         """Take up commands whose state changed outside the path of a message."""
         with self._one_at_a_time:
             self._stages.twin.follow(commands)
+
+    def keep_up(self, message: Message) -> None:
+        """Take up what a message says of devices, for those still under way with this configuration."""
+        # It is told where the message is handled.
+        with self._one_at_a_time, suppress(InputError):
+            self._stages.twin.observe(message)
 
     def bury(self, message: Message, error: EdgeNodeError) -> None:
         """Write the end of a message that cannot be handled, and tell its sender why."""

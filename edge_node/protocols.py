@@ -164,6 +164,12 @@ class Gate(Protocol):
     def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
         """Return the verdict on a draft that a person approves: all rules but approval."""
 
+    def approvers(self, node: str, name: str) -> frozenset[str]:
+        """Return the users who may approve a command."""
+
+    def signed(self, node: str, name: str) -> bool:
+        """Return whether an approval of a command counts only with a signature."""
+
 
 class OperationalStop(Protocol):
     """What is latched by an operational stop, for who may release it."""

@@ -297,7 +297,7 @@ def test_the_record_of_an_order_tells_who_what_why_and_how_it_stood(hall: Hall) 
     assert (draft["type"], draft["name"], draft["origin"]) == ("CommandDraft", "set_speed", "template")
     assert draft["arguments"] == {"pump": "pump-1", "percent": 40}
     assert record["verdict"]["outcome"] == "allowed"
-    assert [rule["rule"] for rule in record["verdict"]["rules"]][:3] == ["command", "caller", "arguments"]
+    assert [rule["rule"] for rule in record["verdict"]["rules"]][:3] == ["command", "arguments", "device"]
     assert record["command"]["state"] == "sent"
     assert record["states"] == {"pump-1": {"speed": 80, "bearing_c": 60, "vib": 1.0}}
     assert set(record["stages_ms"]) == {"twin", "trigger", "understand", "gate"}

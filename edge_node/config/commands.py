@@ -44,8 +44,11 @@ def check_commands(spec: NodeConfig, fields: frozenset[str], findings: Findings)
         names = fields | set(command.args) | {"device", "origin"}
         for index, source in enumerate(command.require):
             findings.condition((*path, "require", index), source, names=names)
-        if command.approve not in {"never", "always"}:
-            findings.condition((*path, "approve"), command.approve, names=names)
+        if command.approval.when not in {"never", "always"}:
+            place: KeyPath = (
+                (*path, "approve") if isinstance(command.approve, str) else (*path, "approve", "when")
+            )
+            findings.condition(place, command.approval.when, names=names)
 
 
 def check_arguments(

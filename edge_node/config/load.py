@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from edge_node.config.across import across_nodes
+from edge_node.config.across import across_nodes, check_operators
 from edge_node.config.crosscheck import crosscheck
 from edge_node.config.loaded import Configuration, Node
 from edge_node.config.models import NodeConfig, RuntimeConfig
@@ -48,6 +48,8 @@ def load(path: Path) -> Configuration:
     read = [_read_node(node_file, problems) for node_file in _node_files(document, file.parent, problems)]
     nodes = sorted((found for found in read if found), key=lambda found: found[0].name)
     problems += across_nodes(nodes)
+    if runtime is not None:
+        problems += check_operators(nodes, operators=runtime.operators)
     if problems or runtime is None:
         raise ConfigurationInvalid(problems)
     return Configuration(runtime, tuple(node for node, _ in nodes), file)

@@ -6,6 +6,7 @@ Knows where they are defined, and nothing else.
 from __future__ import annotations
 
 from edge_node.config.node_file import (
+    ApprovalConfig,
     ArgumentConfig,
     CommandConfig,
     ExpectConfig,
@@ -32,6 +33,7 @@ from edge_node.config.runtime_file import (
 from edge_node.config.scalars import Identifier, Name
 
 __all__ = [
+    "ApprovalConfig",
     "ArgumentConfig",
     "BrokerConfig",
     "CommandConfig",

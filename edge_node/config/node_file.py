@@ -110,6 +110,9 @@ class LimitConfig(Section):
     step: float | None = Field(
         default=None, gt=0, description="Largest change of the expected field at once."
     )
+    per_hour: int | None = Field(
+        default=None, ge=1, description="Most commands of this name to one device within an hour."
+    )
 
 
 class ExpectConfig(Section):
@@ -118,6 +121,19 @@ class ExpectConfig(Section):
     field: Identifier = Field(description="Field of the device.")
     equals: Any = Field(description="Value, or the name of an argument.")
     within: Seconds = Field(default=5.0, description="How long it may take.")
+
+
+class ApprovalConfig(Section):
+    """Whether a person must approve a command, and who may."""
+
+    when: str = Field(default="always", description="never, always, or a CEL condition.")
+    by: list[Identifier] = Field(
+        default_factory=list,
+        description="Roles whose members may approve it, and nobody else; operators.approve where empty.",
+    )
+    signed: bool = Field(
+        default=False, description="Whether it counts only with a signature of a key in operators.keys."
+    )
 
 
 class CommandConfig(Section):
@@ -133,9 +149,20 @@ class CommandConfig(Section):
         default_factory=list, description="CEL conditions that must hold; unknown counts as no."
     )
     limit: LimitConfig = Field(default_factory=LimitConfig)
-    approve: str = Field(default="never", description="never, always, or a CEL condition.")
+    allow: list[Identifier] | None = Field(
+        default=None,
+        description="Roles whose members may order it; all who may ask where left out, nobody where empty.",
+    )
+    approve: str | ApprovalConfig = Field(
+        default="never", description="never, always, or a CEL condition; or when, by whom."
+    )
     expect: ExpectConfig | None = Field(default=None, description="What shows that it was carried out.")
     expires: Seconds = Field(default=30.0, description="After this it is not sent any more.")
+
+    @property
+    def approval(self) -> ApprovalConfig:
+        """What `approve` says, however it is spelled."""
+        return ApprovalConfig(when=self.approve) if isinstance(self.approve, str) else self.approve
 
 
 class NodeConfig(Section):

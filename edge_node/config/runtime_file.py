@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edge_node.config.scalars import Bytes, Name, Seconds, Section
+from edge_node.config.scalars import Bytes, Identifier, Name, Seconds, Section
 
 
 class TlsConfig(Section):
@@ -102,8 +102,18 @@ class StopConfig(Section):
 class OperatorsConfig(Section):
     """Who may do what beyond asking."""
 
+    roles: dict[Identifier, list[Name]] = Field(
+        default_factory=dict, description="Users of each role; commands name roles under allow and approve."
+    )
+    keys: dict[Name, str] = Field(
+        default_factory=dict,
+        description="User to the file of their public key, relative to this file; for signed approvals.",
+    )
     approve: list[Name] = Field(
         default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
+    )
+    reload: list[Name] = Field(
+        default_factory=list, description="Users who may have the files read again; nobody where empty."
     )
     explain: list[Name] = Field(
         default_factory=list,

@@ -5,6 +5,7 @@ Knows values and tables; knows nothing of MQTT or of why something was decided.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -357,10 +358,10 @@ class Journal:
         rows = self._database.execute("SELECT record FROM commands WHERE id = ?", (command_id,))
         return command_from(rows[0][0]) if rows else None
 
-    def open_commands(self) -> tuple[Command, ...]:
-        """Return the commands whose life goes on, oldest first."""
-        rows = self._database.execute("SELECT record FROM commands WHERE ended_at IS NULL ORDER BY sequence")
-        return tuple(command_from(row[0]) for row in rows)
+    def open_commands(self, *, ended_since: float = math.inf) -> tuple[Command, ...]:
+        """Return the commands whose life goes on, and those that ended after a time, oldest first."""
+        query = "SELECT record FROM commands WHERE ended_at IS NULL OR ended_at >= ? ORDER BY sequence"
+        return tuple(command_from(row[0]) for row in self._database.execute(query, (ended_since,)))
 
     def remember(self, key: str, value: str) -> None:
         """Keep a value under a name for the next run; on the disk on return."""

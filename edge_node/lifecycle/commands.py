@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edge_node.config.models import CommandConfig
     from edge_node.messages import CommandDraft, Observation, Request, Verdict
 
+HOUR_S = 3600.0
 _FIRST = {
     Outcome.ALLOWED: CommandState.SENT,
     Outcome.DENIED: CommandState.DENIED,
@@ -58,7 +60,18 @@ class CommandLifecycle:
         self._new_id = new_id
         self._open: dict[str, Life] = {}
         self._issued_at: dict[tuple[str, str, str], float] = {}
+        self._recent: dict[tuple[str, str, str], deque[float]] = {}
         self._lock = threading.Lock()
+
+    def renewed(self, nodes: Sequence[Node]) -> CommandLifecycle:
+        """Return a lifecycle for other nodes that watches the same commands, together with this one.
+
+        A command that awaited approval can be approved only where its node would give the same one again.
+        """
+        other = CommandLifecycle(nodes, clock=self._clock, new_id=self._new_id)
+        other._open, other._issued_at, other._recent = self._open, self._issued_at, self._recent
+        other._lock = self._lock
+        return other
 
     def issue(self, draft: CommandDraft, verdict: Verdict, request: Request) -> Command:
         """Return the command with its identifier, its first state and what its device gets.
@@ -94,6 +107,7 @@ class CommandLifecycle:
         command = moved(_filled(proposed, spec), state, detail=reason)
         with self._lock:
             self._issued_at[command.node, command.name, command.device] = now
+            self._count(command)
             self._open[command.id] = Life(command, since=now, sent_at=now)
         return command
 
@@ -141,6 +155,9 @@ class CommandLifecycle:
         """
         with self._lock:
             life = self._awaiting(command_id)
+            if not self._stands(life.command):
+                expected = "one that its node would still give"
+                raise TransitionInvalid(command_id, expected=expected, came="one of an older configuration")
             command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
             self._issued_at[command.node, command.name, command.device] = life.since
             return command
@@ -188,6 +205,7 @@ class CommandLifecycle:
                     continue
                 key = (command.node, command.name, command.device)
                 self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
+                self._count(command)
                 if is_open(command):
                     since = now if command.state is CommandState.ACKNOWLEDGED else command.created_at
                     self._open[command.id] = Life(command, since=since, sent_at=command.created_at)
@@ -197,6 +215,18 @@ class CommandLifecycle:
         with self._lock:
             return self._issued_at.get((node, name, device))
 
+    def issued(self, node: str, name: str, device: str) -> tuple[float, ...]:
+        """Return when commands for a device were sent, or put before a person, within the last hour or so."""
+        with self._lock:
+            return tuple(self._recent.get((node, name, device), ()))
+
+    def _count(self, command: Command) -> None:
+        times = self._recent.setdefault((command.node, command.name, command.device), deque())
+        times.append(command.created_at)
+        # A clock that was set back must not keep old times for ever.
+        while abs(times[0] - times[-1]) > HOUR_S:
+            times.popleft()
+
     def _awaiting(self, command_id: str) -> Life:
         life = self._open.get(command_id)
         if life is None or life.command.state is not CommandState.AWAITING_APPROVAL:
@@ -205,6 +235,18 @@ class CommandLifecycle:
         if self._clock() >= life.command.expires_at:
             raise TransitionInvalid(command_id, expected="an approval in time", came="one after it expired")
         return life
+
+    def _stands(self, command: Command) -> bool:
+        """Return whether its node would send the same to the same device today."""
+        spec = self._specs.get((command.node, command.name))
+        if spec is None or spec.args.keys() != command.arguments.keys():
+            return False
+        again = _filled(command, spec)
+        return (again.topic, again.payload, again.expectation) == (
+            command.topic,
+            command.payload,
+            command.expectation,
+        )
 
     def _move(self, life: Life, state: CommandState, detail: str) -> Command:
         """Return the command in its next state; one that has ended is watched no more."""

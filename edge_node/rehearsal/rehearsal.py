@@ -109,7 +109,7 @@ class Rehearsal:
             stop=self._latch,
             clock=self._clock,
         )
-        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch))
+        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch, now=self.now))
 
     @property
     def elapsed_s(self) -> float:

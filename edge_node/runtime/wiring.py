@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -14,7 +15,7 @@ from edge_node.gate.policy import PolicyGate
 from edge_node.journal.journal import JOURNAL_FILE, Journal
 from edge_node.journal.pruning import Retention
 from edge_node.knowledge.library import Library
-from edge_node.lifecycle import CommandLifecycle
+from edge_node.lifecycle.commands import HOUR_S, CommandLifecycle
 from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
@@ -23,7 +24,9 @@ from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
+from edge_node.signing import Signatures
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
@@ -138,6 +141,8 @@ class Assembly(Generic[Manuals]):
         lifecycle: The life of commands.
         library: The manuals.
         twin: What is known of devices.
+        triggers: What is remembered of episodes.
+        verdicts: Held for each verdict, whichever configuration it is on.
     """
 
     pipeline: Pipeline
@@ -145,6 +150,12 @@ class Assembly(Generic[Manuals]):
     lifecycle: CommandLifecycle
     library: Manuals
     twin: DeviceTwin
+    verdicts: threading.Lock
+
+    def take_over(self, before: Assembly[Manuals]) -> Pipeline:
+        """Return the pipeline, once it knows what the one before knows of devices and episodes."""
+        self.pipeline.take_over(before.pipeline)
+        return self.pipeline
 
 
 def assemble(
@@ -155,15 +166,29 @@ def assemble(
     journal: Journal,
     stop: StopLatch,
     clock: SteadyClock,
+    ask_reload: Callable[[str, str], None] | None = None,
+    before: Assembly[Manuals] | None = None,
 ) -> Assembly[Manuals]:
-    """Return the stages of a configuration, joined."""
+    """Return the stages of a configuration, joined.
+
+    Args:
+        configuration: The configuration.
+        models: Both models.
+        library: The manuals.
+        journal: The journal.
+        stop: What an operational stop latches.
+        clock: Wall clock, seconds since the epoch.
+        ask_reload: Told the user and the correlation of who asks to have the files read again.
+        before: What runs now, which hands on the commands under way; the caller hands on devices and
+            episodes with `take_over`, between two messages.
+    """
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    lifecycle = CommandLifecycle(nodes, clock=clock)
-    announcing = Announcing(topics, clock=clock, wall=clock.wall)
-    gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
+    lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
+    gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
@@ -175,6 +200,8 @@ def assemble(
             stop=stop,
             twin=twin,
             decisions=journal.archive,
+            signatures=Signatures(configuration.keys, counters=journal),
+            ask_reload=ask_reload,
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
@@ -186,12 +213,35 @@ def assemble(
         remembering={"twin": twin, "triggers": triggers},
     )
     made_by = {"edge_node": __version__, **models.names}
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)
-    return Assembly(pipeline, announcing, lifecycle, library, twin)
+    verdicts = before.verdicts if before else threading.Lock()
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, verdicts)
 
 
-def take_up(assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch) -> tuple[Command, ...]:
-    """Return the commands that ended with the last run; what it left open goes on in this one."""
+def _gate(
+    configuration: Configuration,
+    *,
+    twin: DeviceTwin,
+    lifecycle: CommandLifecycle,
+    stop: StopLatch,
+    clock: SteadyClock,
+) -> PolicyGate:
+    return PolicyGate(
+        configuration.nodes,
+        twin=twin,
+        last_issued=lifecycle.last_issued,
+        issued=lifecycle.issued,
+        operators=configuration.runtime.operators,
+        stopped=stop.why_not,
+        clock=clock,
+    )
+
+
+def take_up(
+    assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch, now: float
+) -> tuple[Command, ...]:
+    """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
-    assembly.lifecycle.restore(journal.open_commands())
+    assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
+    remember(assembly, journal=journal, now=now)
     return ended

@@ -182,8 +182,8 @@ class Silence:
             self.heard_at += seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is to be remembered: silence itself is not, it starts anew."""
-        return {"open": self.open}
+        """Return what is to be remembered; what was heard since stands with the device."""
+        return {"open": self.open, "heard_at": self.heard_at}
 
 
 @dataclass(slots=True)

@@ -118,7 +118,7 @@ class Memory:
             _resume(seen, taken_at=taken_at, now=now)
             for name, watch in seen.watches.items():
                 # What was moved must not be moved by the same time again after the next restart.
-                if watch.episode.stands != stood[name]:
+                if watch.episode.stands != stood[name] or isinstance(watch.episode, Silence):
                     self.note_watch(seen, name, urgent=True)
 
     def _body(self, key: Key) -> Mapping[str, Any] | None:
@@ -175,7 +175,7 @@ class Memory:
             return False
         watch = Watch(trigger, device, trigger.episode(), str(body["message"]))
         if isinstance(watch.episode, Silence):
-            watch.episode.heard_at = None if body["open"] is True else 0.0
+            watch.episode.heard_at = None if body["open"] is True else float(body.get("heard_at") or 0.0)
         else:
             watch.episode.take_up(body)
         self.device(node, device).watches[name] = watch
@@ -195,18 +195,21 @@ def _row(key: Key, body: Mapping[str, Any] | None) -> StateRow:
 def _resume(seen: Seen, *, taken_at: float, now: float) -> None:
     """Go on with a device as if no time had passed for what must be observed to count.
 
-    How long a condition was seen to hold goes on from there; silence starts anew. The samples of windows
-    keep their times, so that a pause longer than `stale` is a gap in them. Where the clock reads less than
-    before, everything moves back with it.
+    How long a condition was seen to hold goes on from there. Silence starts anew, unless the pause was too
+    short for a word to be missed, as when a configuration is exchanged. The samples of windows keep their
+    times, so that a pause longer than `stale` is a gap in them. Where the clock reads less than before,
+    everything moves back with it.
     """
     back_s = min(0.0, now - taken_at) if taken_at > -math.inf else 0.0
+    missed_nothing = 0.0 <= now - taken_at <= _CLOCK_S
     seen.at += back_s
     for series in seen.series.values():
         series.shift(back_s)
     for watch in seen.watches.values():
         match watch.episode:
             case Silence() as silence:
-                silence.heard_at = None if silence.open else now
+                if silence.heard_at is not None:
+                    silence.heard_at = max(silence.heard_at, seen.at) if missed_nothing else now
             case Joint() as joint:
                 joint.shift(back_s)
                 joint.fired_at = None if joint.fired_at is None else min(joint.fired_at, now)

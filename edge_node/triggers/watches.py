@@ -69,7 +69,7 @@ class Trigger:
         for place, (name, spec) in enumerate(node.spec.triggers.items()):
             when = None if spec.when is None else Condition.compile(spec.when)
             until = None if spec.until is None else Condition.compile(spec.until)
-            terms, digest = _terms(spec, when, stale_s), _digest(node, spec)
+            terms, digest = _terms(spec, when, stale_s), _digest(node, spec, when=when, until=until)
             yield cls(node.name, name, place, spec, stale_s, device_names, when, until, terms, digest)
 
     @property
@@ -165,7 +165,13 @@ def _terms(spec: TriggerConfig, when: Condition | None, stale_s: float) -> Terms
     )
 
 
-def _digest(node: Node, spec: TriggerConfig) -> str:
-    listened = sorted((entry.topic, sorted(entry.fields.items())) for entry in node.spec.listen)
+def _digest(node: Node, spec: TriggerConfig, *, when: Condition | None, until: Condition | None) -> str:
+    """Return what tells a trigger from one that looks at other things, or looks otherwise."""
+    asked = (condition for condition in (when, until) if condition)
+    read = {name for each in asked for name in (*each.names, *(window.field for window in each.windows))}
+    listened = sorted(
+        (entry.topic, sorted((name, path) for name, path in entry.fields.items() if name in read))
+        for entry in node.spec.listen
+    )
     told = [getattr(spec, key) for key in _TIMED]
     return hashlib.sha256(repr((told, node.spec.stale, listened)).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STALE_S = 60.0
+MISSED_S = 1.0
 FIELDS = ("a", "b", "m")
 Truth = bool | None
 
@@ -276,7 +277,7 @@ class Reference:
         for name, rule in self._rules.items():
             state = self._states[name]
             if "absent" in rule.spec:
-                if state.heard_at is not None:
+                if state.heard_at is not None and step.now - step.said_at > MISSED_S:
                     state.heard_at = step.now
             elif state.since is not None:
                 # What was observed reaches to the stop, or as far as the last value could be trusted.
