@@ -34,6 +34,7 @@ MAX_STRING = 256
 MAX_DEVICE_NAME = 64
 """Characters of a device's name; a topic with a longer one is not taken up."""
 _WHOLE = "$"
+_HOW_MANY = "#"
 _GREATEST_INTEGER = 2**63 - 1
 _QUIET_S = 60.0
 _TOPICS = 256
@@ -269,7 +270,9 @@ def _names_device(name: str) -> bool:
 
 
 def _item(value: Any, step: str) -> Any:
-    """Return the item of a list that a number picks, or `_MISSING`."""
+    """Return the item of a list that a number picks, how many it has where the step is `#`, or `_MISSING`."""
+    if isinstance(value, list) and step == _HOW_MANY:
+        return len(value)
     if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
         return value[int(step)]
     return _MISSING

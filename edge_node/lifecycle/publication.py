@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import TopicInvalid
@@ -38,6 +39,24 @@ def payload_of(template: Any, values: Mapping[str, Any]) -> bytes:
         return _fill_text(template, values).encode()
     filled = _fill(template, values)
     return json.dumps(filled, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def stamp(at: float) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds, as in `2026-01-01T10:00:00.000Z`."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def names_in(template: Any) -> frozenset[str]:
+    """Return the names in braces anywhere in a template."""
+    match template:
+        case dict():
+            return frozenset().union(*map(names_in, template.values()))
+        case list():
+            return frozenset().union(*map(names_in, template))
+        case str():
+            return frozenset(_NAME.findall(template))
+    return frozenset()
 
 
 def _fill(template: Any, values: Mapping[str, Any]) -> Any:

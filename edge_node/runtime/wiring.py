@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
@@ -29,7 +30,7 @@ from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_node.config.loaded import Configuration
@@ -129,7 +130,7 @@ def assemble(
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    lifecycle = CommandLifecycle(nodes, clock=clock)
+    lifecycle = CommandLifecycle(nodes, clock=clock, fields=partial(_known_fields, twin))
     announcing = Announcing(topics, clock=clock)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
@@ -146,6 +147,11 @@ def assemble(
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     return Assembly(pipeline, announcing, lifecycle, library, twin)
+
+
+def _known_fields(twin: DeviceTwin, node: str, device: str) -> Mapping[str, Any]:
+    state = twin.state(node, device)
+    return state.fields if state else {}
 
 
 def take_up(assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch) -> tuple[Command, ...]:
