@@ -11,10 +11,12 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edge_node.clock import SteadyClock
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError, PayloadInvalid
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import Journal, Retention
+from edge_node.journal.journal import Journal
+from edge_node.journal.pruning import Retention
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.messages import Command, CommandState, Decision, Message, Operated, Outgoing
 from edge_node.runtime.wiring import assemble, take_up
@@ -89,6 +91,8 @@ class Rehearsal:
             for node in configuration.nodes
             for entry in node.spec.listen
         )
+        # Its wall clock is never set, so both are one.
+        self._clock = SteadyClock(wall=lambda: self.now, elapsed=lambda: self.now)
         database = Database.in_memory(migrations=MIGRATIONS, error=JournalError)
         self._journal = Journal(database, clock=self._clock, retention=Retention())
         self._stop_file = StopFile(props.folder)
@@ -106,10 +110,7 @@ class Rehearsal:
             stop=self._latch,
             clock=self._clock,
         )
-        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch))
-
-    def _clock(self) -> float:
-        return self.now
+        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch, now=self.now))
 
     @property
     def elapsed_s(self) -> float:

@@ -22,6 +22,7 @@ from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
@@ -30,9 +31,10 @@ from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
     from edge_node.messages import Command
@@ -84,6 +86,19 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
+def read_manuals(library: Library, *, progress: Progress) -> None:
+    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+    report = library.build(progress=progress)
+    kinds = {
+        "manual_not_read": report.unreadable,
+        "manual_read_with_reservation": report.notes,
+        "manual_not_found": report.unmatched,
+    }
+    for kind, remarks in kinds.items():
+        for remark in remarks:
+            log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+
+
 def _threads(configuration: Configuration) -> int:
     cores = os.cpu_count() or 1
     return configuration.runtime.model.threads or (cores if cores <= _FEW_CORES else cores - 1)
@@ -124,19 +139,19 @@ def assemble(
     library: Manuals,
     journal: Journal,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
 ) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock, fields=partial(_known_fields, twin))
-    announcing = Announcing(topics, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
+        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -144,6 +159,7 @@ def assemble(
         gate=gate,
         announcing=announcing,
         journal=journal,
+        remembering={"twin": twin},
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     return Assembly(pipeline, announcing, lifecycle, library, twin)
@@ -154,8 +170,11 @@ def _known_fields(twin: DeviceTwin, node: str, device: str) -> Mapping[str, Any]
     return state.fields if state else {}
 
 
-def take_up(assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch) -> tuple[Command, ...]:
-    """Return the commands that ended with the last run; what it left open goes on in this one."""
+def take_up(
+    assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch, now: float
+) -> tuple[Command, ...]:
+    """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
     assembly.lifecycle.restore(journal.open_commands())
+    remember(assembly, journal=journal, now=now)
     return ended
