@@ -81,6 +81,7 @@ class Rehearsal:
 
     def __init__(self, configuration: Configuration, *, props: Props, starts_at: float = STARTS_AT) -> None:
         self.now = self._starts_at = starts_at
+        self._clock = SteadyClock(wall=lambda: self.now, elapsed=lambda: self.now)
         self.happenings: list[Happening] = []
         runtime = configuration.runtime.model_copy(update={"group": None})
         self._configuration = replace(configuration, runtime=runtime)

@@ -18,7 +18,6 @@ from edge_node.bus.client import Listeners, MqttBus
 from edge_node.clock import SteadyClock
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
@@ -34,7 +33,14 @@ from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models, open_library, read_manuals, take_up
+from edge_node.runtime.wiring import (
+    assemble,
+    load_models,
+    open_journal,
+    open_library,
+    read_manuals,
+    take_up,
+)
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
@@ -141,14 +147,11 @@ class Service:
         )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
+        self._journal = open_journal(self._configuration, clock=clock)
+        settings, journal = self._configuration, self._journal
+        manuals = open_library(settings, embedder=models.embedder)
         self._assembly = assemble(
-            self._configuration,
-            models=models,
-            library=open_library(self._configuration, embedder=models.embedder),
-            journal=self._journal,
-            stop=self._latch,
-            clock=clock,
+            settings, models=models, library=manuals, journal=journal, stop=self._latch, clock=clock
         )
         read_manuals(self._assembly.library, progress=progress)
         self._prepare_exit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +12,8 @@ import structlog
 from edge_node.announcing import Announcing
 from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
+from edge_node.journal.journal import JOURNAL_FILE, Journal
+from edge_node.journal.pruning import Retention
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle import CommandLifecycle
 from edge_node.model.catalogue import Catalogue
@@ -29,14 +31,14 @@ from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
-    from edge_node.journal.journal import Journal
     from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -54,10 +56,12 @@ class Models:
     Attributes:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
+        names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_models(configuration: Configuration, *, progress: Progress) -> Models:
@@ -72,13 +76,26 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
     language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
-    return Models(language, load_embedder(configuration, progress=progress))
+    embedder = load_embedder(configuration, progress=progress)
+    names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
+    return Models(language, embedder, names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
     """Return the embedding model of a configuration, checked and loaded; raises as `load_models` does."""
     folder = _intact(configuration.runtime.embedding.name, progress=progress)
     return MiniLmEmbedder.open(folder, threads=_threads(configuration))
+
+
+def open_journal(configuration: Configuration, *, clock: Callable[[], float]) -> Journal:
+    """Return the journal of a configuration, which remembers as long as that says.
+
+    Raises:
+        JournalError: It cannot be opened or was written by a newer version.
+    """
+    kept = configuration.runtime.journal
+    retention = Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
+    return Journal.open(configuration.state / JOURNAL_FILE, clock=clock, retention=retention)
 
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
@@ -151,7 +168,15 @@ def assemble(
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
+        operations=OperatorDesk(
+            runtime,
+            topics=topics,
+            lifecycle=lifecycle,
+            gate=gate,
+            stop=stop,
+            twin=twin,
+            decisions=journal.archive,
+        ),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -161,7 +186,8 @@ def assemble(
         journal=journal,
         remembering={"twin": twin},
     )
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
+    made_by = {"edge_node": __version__, **models.names}
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)
     return Assembly(pipeline, announcing, lifecycle, library, twin)
 
 
