@@ -14,10 +14,11 @@ import click
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.config.load import NODE_FILE, RUNTIME_FILE, load, load_node
 from edge_node.config.loaded import Configuration
-from edge_node.config.models import RuntimeConfig
+from edge_node.config.models import LogConfig, RuntimeConfig
 from edge_node.config.scenario_check import SCENARIO_FILE, load_scenarios
 from edge_node.config.wording import did_you_mean
 from edge_node.errors import ConfigurationInvalid, Problem
+from edge_node.observe.logs import configure
 from edge_node.observe.progress import LoggedProgress
 from edge_node.rehearsal import Props
 from edge_node.rehearsal.trial import Finding, Trials, summary
@@ -69,6 +70,8 @@ def test(node: str | None, *, config: Path | None, as_json: bool, require_models
       edge-node test nodes/pump-guard --json
     """
     began_s = time.perf_counter()
+    # What a scenario provokes is told as its outcome; a warning beside it would look like trouble.
+    configure(LogConfig(level="error", format="console"))
     configuration, nodes = _find(node, config)
     found = [(each, load_scenarios(each)) for each in nodes]
     told = _Told(without=[each for each, scenarios in found if scenarios is None])

@@ -86,6 +86,14 @@ class Findings:
                 self.unknown(place, f"{{{name}}}", what="a known name in braces", known=names)
 
 
+def names_of(source: str) -> frozenset[str]:
+    """Return the names that a condition refers to; none where it does not compile."""
+    try:
+        return Condition.compile(source).names
+    except ConditionInvalid:
+        return frozenset()
+
+
 def placeholders(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, str]]:
     """Yield each name in braces in the strings of a value, with the key path of its string."""
     if isinstance(value, str):

@@ -20,7 +20,8 @@ class ListenConfig(Section):
         description="Topic; a name in braces stands for one level, the first one names the device."
     )
     fields: dict[Identifier, str] = Field(
-        description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole payload."
+        description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole "
+        "payload, '#' at the end how many items a list has."
     )
     qos: Literal[0, 1] = Field(
         default=0, description="1 journals each message and loses none; 0 only updates the twin."
@@ -96,7 +97,8 @@ class PublishConfig(Section):
 
     topic: str = Field(description="Topic of the device; '{argument}' is filled in.")
     payload: Any = Field(
-        description="Payload; '{argument}' alone keeps its type, '{command_id}' names the command."
+        description="Payload; '{argument}' alone keeps its type. A field of the device may stand there, and "
+        "'{command_id}', '{command_time}' and '{command_count}'."
     )
     idempotent: bool = Field(default=False, description="Whether it may be sent again after a crash.")
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_node.rehearsal.outcomes import Outcome
 
 _SENT = "sent"
+_HAS_LEFT = frozenset({_SENT, "acknowledged", "verified", "unverified", "unknown"})
+"""States of a command that say that its device got it; who only expects it to wait does not expect that."""
 _NAMED = frozenset({"command", "denied", "event", "refused"})
 _SAID = frozenset({"answer", "reply"})
 _CLOSE = 1e-9
@@ -63,7 +65,7 @@ def differences(scenario: ScenarioConfig, outcomes: Sequence[Outcome]) -> tuple[
 
 def _unexpected(outcomes: Sequence[Outcome], taken: set[int]) -> list[Difference]:
     """Return a difference for each command that reached a device and that nothing expects."""
-    expected = {outcomes[index].command_id for index in taken}
+    expected = {outcomes[index].command_id for index in taken if outcomes[index].state in _HAS_LEFT}
     return [
         Difference("no other command to a device", _lines([outcome]))
         for outcome in outcomes

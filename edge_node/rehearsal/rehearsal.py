@@ -92,6 +92,8 @@ class Rehearsal:
             for node in configuration.nodes
             for entry in node.spec.listen
         )
+        # Its wall clock is never set, so both are one.
+        self._clock = SteadyClock(wall=lambda: self.now, elapsed=lambda: self.now)
         database = Database.in_memory(migrations=MIGRATIONS, error=JournalError)
         self._journal = Journal(database, clock=self._clock, retention=Retention())
         self._stop_file = StopFile(props.folder)

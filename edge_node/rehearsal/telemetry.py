@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_node.config.models import ListenConfig
 
 _WHOLE = "$"
+_HOW_MANY = "#"
 _ANY = "any"
 
 
@@ -53,8 +54,12 @@ def _payload(told: Mapping[str, Any]) -> bytes:
 def _put(body: dict[str, Any] | list[Any], steps: list[str], value: Any) -> None:
     """Put a value at a path; what is missing on the way is made, lists where a number picks from them."""
     step, *rest = steps
-    missing: Any = ([] if rest[0].isdecimal() else {}) if rest else value
+    picks = bool(rest) and (rest[0].isdecimal() or rest[0] == _HOW_MANY)
+    missing: Any = ([] if picks else {}) if rest else value
     if isinstance(body, list):
+        if step == _HOW_MANY:
+            body += [{} for _ in range(int(value) - len(body))]
+            return
         place = int(step)
         body += [None] * (place + 1 - len(body))
         if body[place] is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
@@ -35,11 +36,11 @@ from edge_node.understand.drafting import ModelDrafting
 from edge_node.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge_node.clock import SteadyClock
-    from edge_node.config.loaded import Configuration
+    from edge_node.config.loaded import Configuration, Node
     from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -186,7 +187,7 @@ def assemble(
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
-    lifecycle = before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=clock)
+    lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     stages = Stages(
@@ -235,6 +236,20 @@ def _gate(
         stopped=stop.why_not,
         clock=clock,
     )
+
+
+def _lifecycle(
+    nodes: Sequence[Node], *, twin: DeviceTwin, clock: SteadyClock, before: CommandLifecycle | None
+) -> CommandLifecycle:
+    fields = partial(_known_fields, twin)
+    if before:
+        return before.renewed(nodes, fields=fields)
+    return CommandLifecycle(nodes, clock=clock, fields=fields)
+
+
+def _known_fields(twin: DeviceTwin, node: str, device: str) -> Mapping[str, Any]:
+    state = twin.state(node, device)
+    return state.fields if state else {}
 
 
 def take_up(

@@ -3,11 +3,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from edge_node.cli.test import test as command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NODES = Path(__file__).parents[2] / "nodes"
 SLOWED = """\
@@ -20,6 +25,13 @@ scenarios:
       - command: set_speed
         with: {percent: %s}
 """
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Take back what the command configured."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -76,6 +88,17 @@ def test_json_tells_the_same(plant: Path) -> None:
     (only,) = told["nodes"]["pump-guard"]
     assert only["finding"] == "failed"
     assert only["differences"][0]["expected"] == "command set_speed(percent=40)"
+
+
+def test_what_a_scenario_provokes_is_no_warning(plant: Path) -> None:
+    text = (
+        "edge_node: 1\nscenarios:\n  it:\n    when:\n      - topic: plant/pump-1/telemetry\n"
+        "        payload: {temp: {bearing: 'hot'}}\n    then: nothing\n"
+    )
+    scenarios(plant).write_text(text, encoding="utf-8")
+    ran = run(plant)
+    assert ran.exit_code == 0
+    assert len(ran.output.splitlines()) == 2
 
 
 def test_a_node_without_scenarios_is_named(plant: Path) -> None:

@@ -296,7 +296,10 @@ SPEED_ARGS = "device, mode, origin, percent, pump, speed, bearing_c"
             'speed: "{percent}"',
             'speed: "{percnt}"',
             "commands.set_speed.publish.payload.speed",
-            "a known name in braces: command_id, mode, percent, pump",
+            (
+                "a known name in braces: bearing_c, command_count, command_id, command_time, mode, percent, "
+                "pump, speed"
+            ),
             "'{percnt}'",
             "did you mean 'percent'?",
         ),

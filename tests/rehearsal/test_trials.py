@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,17 +50,19 @@ HOT = [{"report": {"fan-1": {"air_c": 31}}}]
 SET = {"command": "set_fan", "with": {"fan": "fan-1", "rpm_wanted": 900}}
 
 
-def perform(folder: Path, scenario: dict[str, Any], **top: Any) -> Trial:
-    (folder / "node.yaml").write_text(yaml.safe_dump(FAN), encoding="utf-8")
+def perform(
+    folder: Path, scenario: dict[str, Any], *, node: dict[str, Any] | None = None, **top: Any
+) -> Trial:
+    (folder / "node.yaml").write_text(yaml.safe_dump(node or FAN), encoding="utf-8")
     body = {"edge_node": 1, "scenarios": {"it": scenario}, **top}
     (folder / "scenarios.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
-    node = load_node(folder)
-    scenarios = load_scenarios(node)
+    loaded = load_node(folder)
+    scenarios = load_scenarios(loaded)
     assert scenarios is not None
-    configuration = Configuration(RuntimeConfig(edge_node=1, edge="stage"), (node,), folder)
+    configuration = Configuration(RuntimeConfig(edge_node=1, edge="stage"), (loaded,), folder)
     props = Props(configuration, progress=Quiet())
     try:
-        return next(Trials(configuration, node=node, scenarios=scenarios, props=props).run())
+        return next(Trials(configuration, node=loaded, scenarios=scenarios, props=props).run())
     finally:
         props.close()
 
@@ -144,6 +147,25 @@ def test_a_denial_is_expected_by_its_rule(tmp_path: Path) -> None:
     good = scenario | {"then": [{"denied": "set_fan", "by": "require[0]", "says": "rpm_wanted < 1000"}]}
     assert perform(tmp_path, good).differences == ()
     assert perform(tmp_path, scenario | {"then": [{"denied": "set_fan", "by": "device"}]}).differences
+
+
+def test_who_expects_a_command_to_wait_does_not_expect_it_to_leave(tmp_path: Path) -> None:
+    waits = {"command": "slow", "state": "awaiting_approval"}
+    steps = [{"report": {"fan-1": {"rpm": 9}}}, {"ask": "slow fan-1 down"}]
+    node = json.loads(json.dumps(FAN))
+    node["commands"]["slow"] = {
+        "description": "Slow a fan down.",
+        "examples": ["slow {fan} down"],
+        "args": {"fan": {"device": True}},
+        "publish": {"topic": "house/{fan}/slow", "payload": "slow"},
+        "approve": "always",
+    }
+    operators = {"approve": ["anna"]}
+    alone = {"when": steps, "then": [waits]}
+    approved = {"when": [*steps, {"approve": "slow", "user": "anna"}], "then": [waits]}
+    assert perform(tmp_path, alone, node=node, operators=operators).differences == ()
+    (left,) = perform(tmp_path, approved, node=node, operators=operators).differences
+    assert left.expected == "no other command to a device"
 
 
 def test_steps_come_at_their_time_and_as_often_as_they_say(tmp_path: Path) -> None:
