@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
-FORMAT = 1
+FORMAT = 2
 _HINT = "build the model again with `edge-node model build`"
 
 
@@ -45,6 +45,7 @@ class Decoder(BaseModel):
         architecture: Family of the model.
         dimensions: Sizes of the decoder, by name.
         context: Tokens the model can read.
+        bits: Of the weights in its layers as they were asked for; None where the file's own types decided.
         bos: Token that opens a text, or None.
         eos: Tokens that end an answer.
         chat_template: Jinja source that lays out a chat.
@@ -55,6 +56,7 @@ class Decoder(BaseModel):
     architecture: str
     dimensions: dict[str, int | float]
     context: int
+    bits: int | None = None
     bos: int | None
     eos: list[int]
     chat_template: str
