@@ -18,7 +18,7 @@ from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
-from edge_node.paths import models_folder
+from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
@@ -64,7 +64,9 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
-    language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
+    language = OnnxLanguageModel.open(
+        folder, context=wanted.context, threads=_threads(configuration), prefixes=prefixes_folder()
+    )
     return Models(language, load_embedder(configuration, progress=progress))
 
 
