@@ -127,7 +127,12 @@ class Service:
             max_payload_bytes=runtime.limits.payload,
             leaving=self._outlet.leaving,
         )
-        self._standing = Standing(self._topics, bus=self._bus, about=self._about)
+        self._standing = Standing(
+            self._topics,
+            bus=self._bus,
+            about=self._about,
+            is_stopped=lambda: self._latch.record.stopped,
+        )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
