@@ -64,9 +64,7 @@ class OnnxLanguageModel:
         self._grammars = Grammars(tokenizer)
         self._guesser: Guesser = PromptLookup() if session.looks_ahead else NoGuess()
         self.prefix_identity = f"{digest} {session.layout}"
-        self._prefixes = PrefixCache(
-            prefixes, identity=self.prefix_identity, limit_bytes=prefix_bytes
-        )
+        self._prefixes = PrefixCache(prefixes, identity=self.prefix_identity, limit_bytes=prefix_bytes)
         self._beginning = lru_cache(maxsize=_BEGINNINGS)(self._read_beginning)
         self._read: tuple[int, ...] = ()
         self._lock = threading.Lock()

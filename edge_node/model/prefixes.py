@@ -183,7 +183,7 @@ def _write(path: Path, prefix: Prefix, *, identity: str) -> None:
         raise ValueError(f"expected a header of {_HEADER_BYTES} bytes at most, came {len(line)}")
     handle, aside = tempfile.mkstemp(dir=path.parent)
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(line.ljust(_HEADER_BYTES))
             file.write(values.data)
             file.flush()

@@ -226,6 +226,7 @@ class Service:
         gc.collect()
         gc.freeze()
         self._ready.set()
+        self._assembly.preparation.start()
         notify("READY=1\nSTATUS=running")
 
     def _subscribe(self) -> None:
@@ -355,6 +356,7 @@ class Service:
         notify("STOPPING=1")
         log.info("draining")
         self._standing.drain()
+        self._assembly.preparation.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()

@@ -45,7 +45,7 @@ class Prophet:
         self.learnt: list[tuple[int, int]] = []
         self._guess = guess
 
-    def guess(self, tokens: Sequence[int], *, most: int) -> list[int]:
+    def guess(self, tokens: Sequence[int], *, most: int) -> list[int]:  # noqa: ARG002 - as a Guesser
         guess, self._guess = self._guess[:most], []
         return guess
 

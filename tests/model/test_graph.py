@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
 from edge_node.model.build import build_language_model, verify_folder
 from edge_node.model.gguf_file import GgufFile
-from edge_node.model.manifest import read_manifest
+from edge_node.model.manifest import FORMAT, read_manifest
 from edge_node.model.onnx_file import DATA_FILE
 from edge_node.model.quantise import BLOCK, quantise
 from edge_node.model.session import open_kv_session

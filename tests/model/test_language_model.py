@@ -138,9 +138,7 @@ def test_a_prepared_prefix_outlives_the_process(tiny_folder: Path, tmp_path: Pat
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_prefix_that_the_model_would_read_otherwise_is_dropped(
-    tiny_folder: Path, tmp_path: Path
-) -> None:
+def test_a_prefix_that_the_model_would_read_otherwise_is_dropped(tiny_folder: Path, tmp_path: Path) -> None:
     chat = [Turn("system", "You guard the pumps of hall 3."), Turn("user", "speed 9")]
     first = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
     expected = first.generate(chat, grammar=FREE, max_tokens=25).text
@@ -181,7 +179,7 @@ PHRASES = ("stop pump", "speed up", "user 7", "the stop", "pump", "42 percent", 
 
 def written_prompts(count: int) -> Iterator[tuple[list[Turn], Grammar]]:
     """Yield prompts with repetitions, and grammars of free text, quotation, choice and JSON in turn."""
-    random = Random(11)
+    random = Random(11)  # noqa: S311 - no secret
     for number in range(count):
         words = random.choices(PHRASES, k=random.randint(3, 9))
         said = " ".join(words + words[: random.randint(0, 6)])
