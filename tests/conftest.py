@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHARED_EVAL = Path(__file__).parents[2] / "shared" / "eval"
 
@@ -28,3 +33,10 @@ def shared_eval() -> Path:
     if not SHARED_EVAL.is_dir():
         pytest.skip(f"no evaluation data at {SHARED_EVAL}")
     return SHARED_EVAL
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Take back what a command line that ran within the test said about logs, for the whole process."""
+    yield
+    structlog.reset_defaults()

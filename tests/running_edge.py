@@ -167,7 +167,7 @@ class RunningEdge:
             )
         until_s = time.monotonic() + READY_S
         while not self.observer.wait_for(
-            lambda message: message.payload == b"ready", timeout_s=1.0, since=since
+            lambda message: message.payload in (b"ready", b"stopped"), timeout_s=1.0, since=since
         ):
             assert self.process.poll() is None, (self.folder / "log").read_text()[-4000:]
             assert time.monotonic() < until_s

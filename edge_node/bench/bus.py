@@ -18,7 +18,7 @@ from edge_node.bench.feed import Feed
 from edge_node.bench.machine import machine
 from edge_node.bench.pressure import Pressure
 from edge_node.bench.receiver import Receiver
-from edge_node.bench.stops import USER, StopBench, has_stop
+from edge_node.bench.stops import USER, StopBench
 from edge_node.bus.connection import RECEIVE_MAXIMUM
 from edge_node.config.models import BrokerConfig
 
@@ -98,9 +98,8 @@ class BusBench:
             "nodes": [str((self._nodes / "pump-guard").resolve())],
             "state": str((self._folder / "state").resolve()),
             "log": {"format": "json"},
+            "stop": {"reset": [USER]},
         }
-        if has_stop():
-            content["stop"] = {"reset": [USER]}
         config = self._folder / "edge-node.yaml"
         config.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML too
         log_file = self._folder / "run.log"
@@ -139,8 +138,6 @@ class BusBench:
             )
 
     def _stop_times(self, edge: Receiver, *, port: int) -> dict[str, Any]:
-        if not has_stop():
-            return {"stop_p99_ms": None, "stop_reason": "this version has no operational stop"}
         broker = BrokerConfig(host=HOST, port=port)
         bench = StopBench(broker, edge=EDGE, stops=self._stops, progress=self._progress)
         with Pressure(edge, host=HOST, port=port, topic=_EDGE_TOPIC, qos=1) as pressure:

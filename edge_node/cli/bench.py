@@ -71,9 +71,9 @@ def bus(*, rounds: int, seconds: float, stops: int, folder: Path | None, as_json
 
     Both get JSON of 200 bytes as fast as they take it. durable_ratio: at QoS 1, this runtime with journal,
     acknowledgement, twin and triggers, against a client that acknowledges. telemetry_ratio: at QoS 0, through
-    twin and triggers, against a client that parses the JSON. stop_p99_ms: from a stop to its retained state,
-    with model and queues busy; stop_blocked_p99_ms: until no command leaves. disk_bytes: what a message has
-    written to the disk.
+    twin and triggers, against a client that parses the JSON. stop_p99_ms: from a stop until no command
+    leaves, with model and queues busy; stop_told_p99_ms: until its retained state is heard. disk_bytes: what
+    a message has written to the disk.
 
     \b
     Example:

@@ -36,8 +36,9 @@ def build_graph(
     """Write model.onnx and model.onnx.data for a GGUF model into `folder`.
 
     Inputs of the graph: `input_ids` int64 (1, S), `seqlens_k` int32 (1), `total_sequence_length` int32
-    scalar, and for each layer `past_key_values.N.key|value` float32 (1, kv_heads, L, head_size).
-    Outputs: `logits` float32 (1, vocabulary) of the last position, and `present.N.key|value`.
+    scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float32
+    (1, kv_heads, L, head_size).
+    Outputs: `logits` float32 (1, W, vocabulary) of these places among the S, and `present.N.key|value`.
 
     Args:
         gguf: The model.
@@ -242,8 +243,7 @@ class _DecoderGraph:
         return table
 
     def _head(self, normed: str, table: Stored) -> None:
-        position = self._weights.small("last_position", np.array(-1, np.int64))
-        last = self._node("Gather", [normed, position], ["last"], domain="", axis=1)
+        last = self._node("Gather", [normed, "positions"], ["last"], domain="", axis=1)
         if self._tensors.has("output.weight"):
             self._linear(last, ["output"], name="logits")
         else:
@@ -296,11 +296,12 @@ class _DecoderGraph:
             value("input_ids", Kind.INT64, [1, "sequence"]),
             value("seqlens_k", Kind.INT32, [1]),
             value("total_sequence_length", Kind.INT32, []),
+            value("positions", Kind.INT64, ["wanted"]),
             *self._caches("past_key_values"),
         ]
 
     def _outputs(self) -> list[ValueInfoProto]:
-        logits = value("logits", Kind.FLOAT, [1, self._sizes.vocabulary])
+        logits = value("logits", Kind.FLOAT, [1, "wanted", self._sizes.vocabulary])
         return [logits, *self._caches("present")]
 
     def _caches(self, prefix: str) -> list[ValueInfoProto]:

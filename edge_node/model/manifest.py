@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
-FORMAT = 2
+FORMAT = 3
 _HINT = "build the model again with `edge-node model build`"
 
 

@@ -6,6 +6,7 @@ The only place that knows the `onnxruntime` library. Knows nothing of text, gram
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMissing, ModelUnsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _ERRORS_ONLY = 3
 _CHUNK = 128  # tokens read at once: bounds the scores of attention, and costs no measurable speed
-_PAST = re.compile(r"past_key_values\.(\d+\.(?:key|value))")
+_PAST = re.compile(r"past_key_values\.\d+\.(?:key|value)")
+_POSITIONS = "positions"
+_KEPT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 _FAULTS = (
     native.EPFail,
     native.EngineError,
@@ -71,9 +74,15 @@ class KvSession:
     The buffers are as long as the context, and memory is taken only for what has been read. To forget
     the end of what was read, run on from a smaller position.
 
+    No run after the first reads one token alone: ONNX Runtime rounds attention over a single row otherwise
+    than over several, and activations of 8 bits make that a difference of words. So what a position
+    comes to does not depend on how the tokens before it were cut into runs.
+
     Attributes:
         length: Tokens that fit.
         vocabulary: Length of the logits.
+        looks_ahead: Whether one run can return the logits of several positions.
+        layout: Type and shape of what is kept of one token; runtime and machine that wrote it.
     """
 
     def __init__(self, path: Path, *, session: onnxruntime.InferenceSession, length: int) -> None:
@@ -81,57 +90,103 @@ class KvSession:
         self._path = path
         self._session = session
         self._binding = session.io_binding()
-        found = False
-        for item in session.get_inputs():
-            if past := _PAST.fullmatch(item.name):
-                found = True
-                self._bind_cache(item, present=f"present.{past[1]}")
+        pasts = [item for item in session.get_inputs() if _PAST.fullmatch(item.name)]
         logits = {item.name: item for item in session.get_outputs()}.get("logits")
-        if not found or logits is None:
+        if not pasts or logits is None:
             raise ModelUnsupported(
                 path, expected="inputs past_key_values.N.key and an output logits", came="others"
             )
+        self._cache = self._bind_cache(pasts)
+        self.layout = f"{_kept_shape(self._cache)} onnxruntime {onnxruntime.__version__} {platform.machine()}"
+        self._tokens = np.zeros(length, np.int64)
         self.vocabulary = int(logits.shape[-1])
-        self._logits = np.zeros((1, self.vocabulary), np.float32)
-        self._binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(self._logits))
+        self.looks_ahead = any(item.name == _POSITIONS for item in session.get_inputs())
+        self._logits = np.zeros((0, self.vocabulary), np.float32)
+        self._bind_logits(1)
 
-    def run(self, tokens: NDArray[np.int64], *, position: int) -> NDArray[np.float32]:
+    def run(self, tokens: NDArray[np.int64], *, position: int, last: int = 1) -> NDArray[np.float32]:
         """Read tokens, and return what may follow the last of them.
 
         Args:
             tokens: Shape (n,), int64, n at least 1, each in [0, vocabulary).
             position: Tokens read before these; what was read from there on is overwritten.
+            last: How many positions at the end to return, from 1 to n; 1 unless `looks_ahead`.
 
         Returns:
-            Logits, shape (vocabulary,), float32.
+            Logits, shape (last, vocabulary), float32; overwritten by the next run.
 
         Raises:
             ContextExceeded: They do not fit the buffers.
             ModelError: The model cannot be run on them.
         """
-        if position + len(tokens) > self.length:
-            raise ContextExceeded(tokens=position + len(tokens), limit=self.length)
+        end = position + len(tokens)
+        if end > self.length:
+            raise ContextExceeded(tokens=end, limit=self.length)
+        self._tokens[position:end] = tokens
         try:
-            for start in range(0, len(tokens), _CHUNK):
-                self._read(tokens[start : start + _CHUNK], position=position + start)
+            for start, stop in self._pieces(position, end, last=last):
+                self._read(start, stop, wanted=last if stop == end else 0)
         except (*_FAULTS, ValueError) as error:
             raise _run_error(self._path, error) from error
-        logits: NDArray[np.float32] = self._logits[0].copy()
-        return logits
+        return self._logits
 
-    def _read(self, tokens: NDArray[np.int64], *, position: int) -> None:
-        total = position + len(tokens)
-        self._binding.bind_cpu_input("input_ids", np.ascontiguousarray(tokens[np.newaxis], np.int64))
-        self._binding.bind_cpu_input("seqlens_k", np.array([total - 1], np.int32))
-        self._binding.bind_cpu_input("total_sequence_length", np.array(total, np.int32))
+    def snapshot(self, tokens: int) -> NDArray[Any]:
+        """Return a copy of the keys and values of the first tokens.
+
+        Returns:
+            Shape (buffers, heads, tokens, head_size), in the type of the model's cache.
+        """
+        return self._cache[:, :, :tokens].copy()
+
+    def restore(self, kept: NDArray[Any], tokens: Sequence[int]) -> None:
+        """Take up keys and values of the first tokens in place of reading them.
+
+        Args:
+            kept: What `snapshot` returned, of as many tokens or more.
+            tokens: The tokens.
+        """
+        self._cache[:, :, : len(tokens)] = kept[:, :, : len(tokens)]
+        self._tokens[: len(tokens)] = tokens
+
+    def _pieces(self, position: int, end: int, *, last: int) -> Iterator[tuple[int, int]]:
+        """Yield where each run begins and ends; the last one holds all positions that are wanted."""
+        start = position
+        while end - start > max(_CHUNK, last):
+            stop = min(start + _CHUNK, end - max(last, 2))
+            yield start, stop
+            start = stop
+        yield (start - 1 if end - start == 1 and start > 0 else start), end
+
+    def _read(self, start: int, stop: int, *, wanted: int) -> None:
+        bind = self._binding.bind_cpu_input
+        bind("input_ids", self._tokens[np.newaxis, start:stop])
+        bind("seqlens_k", np.array([stop - 1], np.int32))
+        bind("total_sequence_length", np.array(stop, np.int32))
+        if self.looks_ahead:
+            bind(_POSITIONS, np.arange(stop - start - wanted, stop - start))
+            self._bind_logits(wanted)
         self._session.run_with_iobinding(self._binding)
 
-    def _bind_cache(self, past: Any, *, present: str) -> None:
-        _, heads, _, head_size = past.shape
-        buffer = np.zeros((1, heads, self.length, head_size), np.float32)
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)
-        self._binding.bind_ortvalue_input(past.name, value)
-        self._binding.bind_ortvalue_output(present, value)
+    def _bind_logits(self, rows: int) -> None:
+        if len(self._logits) != rows:
+            self._logits = np.zeros((rows, self.vocabulary), np.float32)
+            shaped = self._logits[np.newaxis] if self.looks_ahead else self._logits
+            self._binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(shaped))
+
+    def _bind_cache(self, pasts: Sequence[Any]) -> NDArray[Any]:
+        """Let past and present be one buffer for each input; return all as one array."""
+        kinds = {(item.type, item.shape[1], item.shape[3]) for item in pasts}
+        if len(kinds) > 1 or (kind := next(iter(kinds)))[0] not in _KEPT_TYPES:
+            raise ModelUnsupported(
+                self._path, expected="one shape and a type among " + ", ".join(_KEPT_TYPES), came=str(kinds)
+            )
+        kind_name, heads, head_size = kind
+        cache = np.zeros((len(pasts), heads, self.length, head_size), _KEPT_TYPES[kind_name])
+        for item, buffer in zip(pasts, cache, strict=True):
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer[np.newaxis])
+            self._binding.bind_ortvalue_input(item.name, value)
+            self._binding.bind_ortvalue_output(item.name.replace("past_key_values", "present"), value)
+        return cache
 
 
 def open_session(path: Path, *, threads: int) -> Session:
@@ -191,6 +246,11 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def _kept_shape(cache: NDArray[Any]) -> str:
+    buffers, heads, _, head_size = cache.shape
+    return f"{cache.dtype} {buffers}x{heads}x{head_size}"
 
 
 def _run_error(path: Path, error: Exception) -> ModelError:

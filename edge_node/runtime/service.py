@@ -127,7 +127,12 @@ class Service:
             max_payload_bytes=runtime.limits.payload,
             leaving=self._outlet.leaving,
         )
-        self._standing = Standing(self._topics, bus=self._bus, about=self._about)
+        self._standing = Standing(
+            self._topics,
+            bus=self._bus,
+            about=self._about,
+            is_stopped=lambda: self._latch.record.stopped,
+        )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
         self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
@@ -221,6 +226,7 @@ class Service:
         gc.collect()
         gc.freeze()
         self._ready.set()
+        self._assembly.preparation.start()
         notify("READY=1\nSTATUS=running")
 
     def _subscribe(self) -> None:
@@ -350,6 +356,7 @@ class Service:
         notify("STOPPING=1")
         log.info("draining")
         self._standing.drain()
+        self._assembly.preparation.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         self._say_offline()

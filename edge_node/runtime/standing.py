@@ -25,20 +25,30 @@ log = structlog.get_logger(__name__)
 
 
 class Standing:
-    """The word of an edge: starting, ready, degraded, draining, offline; the will says lost.
+    """The word of an edge: starting, ready, degraded, stopped, draining, offline; the will says lost.
 
     `starting` holds on each connection until it is known that the broker lets the edge speak and hear.
+    `stopped` goes before `degraded`: the description tells the troubles all the same.
 
     Args:
         topics: Topics of the edge.
         bus: Where it is said.
         about: Returns what the description says beside the troubles.
+        is_stopped: Returns whether an operational stop is latched.
     """
 
-    def __init__(self, topics: EdgeTopics, *, bus: Bus, about: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        topics: EdgeTopics,
+        *,
+        bus: Bus,
+        about: Callable[[], Mapping[str, Any]],
+        is_stopped: Callable[[], bool],
+    ) -> None:
         self._topics = topics
         self._bus = bus
         self._about = about
+        self._is_stopped = is_stopped
         self._lock = threading.Lock()
         self._word = "starting"
         self._troubles: tuple[str, ...] = ()
@@ -51,12 +61,13 @@ class Standing:
         self._say()
 
     def judge(self, troubles: Sequence[str]) -> None:
-        """Take up what is wrong with this connection; nothing makes the edge ready."""
+        """Take up what is wrong with this connection; nothing makes the edge ready, unless it is stopped."""
         with self._lock:
             word, known = self._word, self._troubles
             if word in ("draining", "offline"):
                 return
-            self._word, self._troubles = "degraded" if troubles else "ready", tuple(troubles)
+            well = "degraded" if troubles else "ready"
+            self._word, self._troubles = "stopped" if self._is_stopped() else well, tuple(troubles)
             changed = (self._word, self._troubles) != (word, known)
         if self._troubles and self._troubles != known:
             log.error("degraded", reason="; ".join(self._troubles))

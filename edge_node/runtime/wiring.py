@@ -18,13 +18,15 @@ from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
-from edge_node.paths import models_folder
+from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.runtime.preparation import Preparation
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.understand.prompts import openings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +66,9 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
-    language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
+    language = OnnxLanguageModel.open(
+        folder, context=wanted.context, threads=_threads(configuration), prefixes=prefixes_folder()
+    )
     return Models(language, load_embedder(configuration, progress=progress))
 
 
@@ -103,6 +107,7 @@ class Assembly:
         lifecycle: The life of commands.
         library: The manuals.
         twin: What is known of devices.
+        preparation: What has the fixed parts of prompts ready; begun once all else runs.
     """
 
     pipeline: Pipeline
@@ -110,6 +115,7 @@ class Assembly:
     lifecycle: CommandLifecycle
     library: Library
     twin: DeviceTwin
+    preparation: Preparation
 
 
 def assemble(
@@ -141,4 +147,5 @@ def assemble(
         journal=journal,
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
-    return Assembly(pipeline, announcing, lifecycle, library, twin)
+    preparation = Preparation(models.language, openings(nodes))
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation)

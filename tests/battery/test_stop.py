@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import time
@@ -21,12 +20,7 @@ if TYPE_CHECKING:
     from tests.battery.plant import Plant
     from tests.battery.report import Report
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.skipif(
-        importlib.util.find_spec("edge_node.stop") is None, reason="this build has no operational stop"
-    ),
-]
+pytestmark = pytest.mark.broker
 _ANSWER_S = 10.0
 _QUESTIONS = 20
 

@@ -40,7 +40,7 @@ def test_the_bus_side_is_measured_beside_a_bare_client(tmp_path: Path) -> None:
     assert measured["lost"] == 0
     assert measured["disk_bytes_journaled"] > 200
     assert measured["disk_bytes_telemetry"] == 0
-    assert measured["stop_p99_ms"] is None or 0 < measured["stop_p99_ms"] < 10_000
+    assert 0 < measured["stop_p99_ms"] <= measured["stop_told_p99_ms"] < 10_000
     assert {"cores", "python", "disk_sync_ms"} <= measured.keys()
     assert measured["broker"].startswith("mosquitto version")
     assert list((tmp_path / "disk").iterdir()) == []

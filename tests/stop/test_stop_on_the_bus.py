@@ -104,6 +104,25 @@ def test_what_waits_for_a_person_is_cancelled_and_stays_so(edge: RunningEdge) ->
     assert (too_late.kind, too_late.data["error"]["code"]) == ("error", "transition_invalid")
 
 
+def test_the_status_says_stopped_until_the_reset_and_over_a_restart(edge: RunningEdge) -> None:
+    def says(word: bytes, *, since: int) -> None:
+        edge.observed(
+            lambda message: (message.topic, message.payload) == (edge.topics.status, word), since=since
+        )
+
+    since = len(edge.observer.said)
+    edge.client("bob").stop("leak")
+    says(b"stopped", since=since)
+    edge.end()
+
+    since = len(edge.observer.said)
+    edge.start()
+    said = [message.payload for message in edge.observer.said[since:] if message.topic == edge.topics.status]
+    assert said == [b"starting", b"stopped"]
+    edge.client("ada").reset_stop()
+    says(b"ready", since=since)
+
+
 def test_a_latch_holds_over_a_kill(edge: RunningEdge) -> None:
     first = edge.client("bob").stop("leak").data
     edge.kill()
