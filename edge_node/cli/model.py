@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,12 +18,11 @@ from rich.table import Table
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
+from edge_node.model.lora import convert_adapter
 from edge_node.model.store import ModelStore
 from edge_node.paths import models_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_node.model.report import BuildReport
     from edge_node.model.store import ModelStatus
 
@@ -153,6 +153,29 @@ def build(name: str, *, bits: str | None, measured: bool, as_json: bool) -> None
     _print_folders({name: folder}, as_json=False)
     if report:
         _print_report(report)
+
+
+@model.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--base", default=DEFAULT_MODELS[0], show_default=True, help="Model that it was trained on.")
+@json_option
+def adapter(folder: Path, output: Path, *, base: str, as_json: bool) -> None:
+    """Turn a LoRA adapter that PEFT left in FOLDER into OUTPUT, which a node can name.
+
+    A node names it as `model: {adapter: PATH}`. It runs over the base that all nodes share, and belongs to
+    that base alone, whatever bits it was built with.
+
+    \b
+    Examples:
+      edge-node model adapter ~/training/pumps nodes/pump-guard/pumps.onnx_adapter
+      edge-node model adapter ~/training/pumps pumps.onnx_adapter --base ~/models/tiny-llama.Q8_0.gguf
+    """
+    convert_adapter(folder, output, base=_store().locate(base))
+    if as_json:
+        _print_json({"adapter": str(output), "base": base, "size_bytes": output.stat().st_size})
+        return
+    click.echo(f"{output} is an adapter of {base}")
 
 
 def _print_report(report: BuildReport) -> None:

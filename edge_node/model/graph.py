@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_node.errors import ModelUnsupported
+from edge_node.model.adapter_graph import Linear, side_inputs, with_side_ways
 from edge_node.model.decoder_tensors import DecoderTensors
-from edge_node.model.manifest import GRAPH_FILE
+from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE
 from edge_node.model.onnx_file import DATA_FILE, MICROSOFT, Kind, Weights, node, product, value, write_new
 from edge_node.model.quantise import BLOCK
 
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 def build_graph(
     gguf: GgufFile, folder: Path, *, scheme: Scheme, progress: Callable[[int, int], None]
 ) -> None:
-    """Write model.onnx and model.onnx.data for a GGUF model into `folder`.
+    """Write model.onnx, adaptable.onnx and the weights of both for a GGUF model into `folder`.
 
     Inputs of the graph: `input_ids` int64 (1, S), `seqlens_k` int32 (1), `total_sequence_length` int32
     scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float32
     (1, kv_heads, L, head_size).
+    In adaptable.onnx besides, for each product with weights, `NAME.lora_a` (columns, rank) and `NAME.lora_b`
+    (rank, rows), empty unless something is bound.
     Outputs: `logits` float32 (1, W, vocabulary) of these places among the S, and `present.N.key|value`.
 
     Args:
@@ -73,6 +76,7 @@ class _DecoderGraph:
         self._sizes = gguf.dimensions
         self._weights = weights
         self._nodes: list[NodeProto] = []
+        self._linears: list[Linear] = []
 
     def write(self, path: Path, *, progress: Callable[[int, int], None]) -> None:
         sizes = self._sizes
@@ -92,9 +96,12 @@ class _DecoderGraph:
             progress(layer + 1, sizes.layers)
         self._head(normed, embedding)
         self._tensors.refuse_the_rest()
-        write_new(
-            path, nodes=self._nodes, inputs=self._inputs(), outputs=self._outputs(), weights=self._weights
-        )
+        inputs, outputs = self._inputs(), self._outputs()
+        write_new(path, nodes=self._nodes, inputs=inputs, outputs=outputs, weights=self._weights)
+        inputs += side_inputs(self._linears, weights=self._weights)
+        nodes = with_side_ways(self._nodes, self._linears)
+        path = path.with_name(ADAPTABLE_FILE)
+        write_new(path, nodes=nodes, inputs=inputs, outputs=outputs, weights=self._weights)
 
     def _layer(self, layer: int, residual: str, normed: str) -> tuple[str, str]:
         """Add one block; return the residual stream after it and the input of what follows."""
@@ -173,6 +180,7 @@ class _DecoderGraph:
             (slab for part in parts for slab in self._tensors.matrix(part)),
             bits=self._scheme.of(parts[0], kinds=[self._tensors.kind(part) for part in parts]),
         )
+        self._linears.append(Linear(name, source, stored.rows, self._tensors.shape(parts[0])[1]))
         return self._multiply(source, stored, name=name, bias=self._bias(parts, name=name))
 
     def _bias(self, parts: Sequence[str], *, name: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
+ADAPTABLE_FILE = "adaptable.onnx"
 FORMAT = 3
 _HINT = "build the model again with `edge-node model build`"
 
@@ -80,6 +81,11 @@ class Manifest(BaseModel):
     sources: dict[str, str]
     files: dict[str, BuiltFile]
     decoder: Decoder | None
+
+    @property
+    def base(self) -> int:
+        """Number by which adapters name the source that they were made for: 31 bits of its hash."""
+        return min((int(digest[:8], 16) >> 1 for digest in self.sources.values()), default=0)
 
     @property
     def digest(self) -> str:
