@@ -3,7 +3,8 @@
 Knows what a decoder computes; knows nothing of sessions, tokenizers or manifests.
 
 Weights are symmetric int8 with one float32 scale for each block of 32 inputs. Embedding table and head,
-where they are tied, lie in the file once. Keys and values go in and come out through buffers of
+where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves what a context
+takes and changes the loss in the fifth digit; they go in and come out through buffers of
 fixed length; the caller binds both ends to the same memory.
 """
 
@@ -31,7 +32,7 @@ def build_graph(gguf: GgufFile, folder: Path, *, progress: Callable[[int, int], 
     """Write model.onnx and model.onnx.data for a GGUF model into `folder`.
 
     Inputs of the graph: `input_ids` int64 (1, S), `seqlens_k` int32 (1), `total_sequence_length` int32
-    scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float32
+    scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float16
     (1, kv_heads, L, head_size).
     Outputs: `logits` float32 (1, W, vocabulary) of these places among the S, and `present.N.key|value`.
 
@@ -100,16 +101,21 @@ class _DecoderGraph:
         packed = self._linear(normed, [f"{block}.attn_{part}.weight" for part in "qkv"], name=f"{block}.qkv")
         past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
+        narrow = self._cast(packed, Kind.FLOAT16)
         attended = self._node(
             "GroupQueryAttention",
-            [packed, "", "", *past, "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"],
-            [f"{block}.attended", *present],
+            [narrow, "", "", *past, "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"],
+            [f"{block}.attended.narrow", *present],
             num_heads=sizes.heads,
             kv_num_heads=sizes.kv_heads,
             do_rotary=1,
             rotary_interleaved=int(self._gguf.architecture.rotary_interleaved),
         )
-        return self._linear(attended, [f"{block}.attn_output.weight"], name=f"{block}.attn_output")
+        wide = self._cast(attended, Kind.FLOAT)
+        return self._linear(wide, [f"{block}.attn_output.weight"], name=f"{block}.attn_output")
+
+    def _cast(self, source: str, kind: Kind) -> str:
+        return self._node("Cast", [source], [f"{source}.{kind.name.lower()}"], domain="", to=kind)
 
     def _feed_forward(self, layer: int, normed: str) -> str:
         block = f"blk.{layer}"
@@ -182,8 +188,8 @@ class _DecoderGraph:
         angles = np.arange(sizes.context)[:, np.newaxis] * frequencies
         for name, function in (("cos_cache", np.cos), ("sin_cache", np.sin)):
             offset = self._weights.start()
-            self._weights.write(function(angles).astype(np.float32))
-            self._weights.large(name, Kind.FLOAT, angles.shape, offset)
+            self._weights.write(function(angles).astype(np.float16))
+            self._weights.large(name, Kind.FLOAT16, angles.shape, offset)
 
     def _norm(self, name: str) -> str:
         return self._weights.small(name, self._gguf.tensor(f"{name}.weight"))
@@ -227,7 +233,7 @@ class _DecoderGraph:
         sizes = self._sizes
         shape: list[int | str] = [1, sizes.kv_heads, "length", sizes.head_size]
         return [
-            value(f"{prefix}.{layer}.{part}", Kind.FLOAT, shape)
+            value(f"{prefix}.{layer}.{part}", Kind.FLOAT16, shape)
             for layer in range(sizes.layers)
             for part in ("key", "value")
         ]

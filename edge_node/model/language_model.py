@@ -1,6 +1,7 @@
 """The language model: chats to sentences of a grammar, on what it has already read.
 
-Joins session, tokens, prefixes, grammars and decoding; knows nothing of commands, manuals or where models come from.
+Joins session, tokens, prefixes, grammars and decoding; knows nothing of commands, manuals or where models
+come from.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edge_node.messages import Generation, Turn
 from edge_node.model.decoding import NoGuess, decode
 from edge_node.model.grammar import Grammars
 from edge_node.model.lookup import PromptLookup
+from edge_node.model.memory import trim_heap
 from edge_node.model.manifest import GRAPH_FILE, read_manifest
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session
@@ -103,6 +105,7 @@ class OnnxLanguageModel:
             folder / TOKENIZER_FILE, bos=decoder.bos, eos=decoder.eos, chat_template=decoder.chat_template
         )
         length = min(context, decoder.context)
+        trim_heap()  # reading a tokenizer leaves as much behind as it keeps
         session = open_kv_session(folder / GRAPH_FILE, threads=threads, length=length)
         return cls(
             session,
