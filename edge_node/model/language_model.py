@@ -19,8 +19,8 @@ from edge_node.messages import Generation, Turn
 from edge_node.model.decoding import NoGuess, decode
 from edge_node.model.grammar import Grammars
 from edge_node.model.lookup import PromptLookup
-from edge_node.model.memory import trim_heap
 from edge_node.model.manifest import GRAPH_FILE, read_manifest
+from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer
@@ -107,13 +107,15 @@ class OnnxLanguageModel:
         length = min(context, decoder.context)
         trim_heap()  # reading a tokenizer leaves as much behind as it keeps
         session = open_kv_session(folder / GRAPH_FILE, threads=threads, length=length)
-        return cls(
+        model = cls(
             session,
             tokenizer=tokenizer,
             digest=manifest.digest,
             prefixes=prefixes,
             prefix_bytes=prefix_bytes,
         )
+        trim_heap()  # and so does a grammar's table of all tokens
+        return model
 
     @property
     def context(self) -> int:

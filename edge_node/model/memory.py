@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _MAPPINGS = Path("/proc/self/smaps")
 _RANGE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+\s*(.*)")
-_FOUR_KIB = 4096
 
 
 def zeros(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[np.generic]:
@@ -29,11 +28,11 @@ def zeros(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[np.generic]:
 
     NumPy asks for huge pages, of which a few writes here and there would take all that was reserved.
     """
-    dtype = np.dtype(kind)
-    buffer = mmap.mmap(-1, max(1, int(np.prod(shape)) * dtype.itemsize), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    dtype, count = np.dtype(kind), int(np.prod(shape))
+    buffer = mmap.mmap(-1, max(1, count * dtype.itemsize), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         buffer.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(buffer, dtype, count=int(np.prod(shape))).reshape(shape)
+    return np.frombuffer(buffer, dtype, count=count).reshape(shape)
 
 
 def trim_heap() -> None:

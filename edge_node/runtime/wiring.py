@@ -67,7 +67,11 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
     language = OnnxLanguageModel.open(
-        folder, context=wanted.context, threads=_threads(configuration), prefixes=prefixes_folder()
+        folder,
+        context=wanted.context,
+        threads=_threads(configuration),
+        prefixes=prefixes_folder(),
+        prefix_bytes=wanted.prefixes,
     )
     return Models(language, load_embedder(configuration, progress=progress))
 
