@@ -21,6 +21,7 @@ from edge_node.model.export_session import open_export_session
 from edge_node.model.grammar import Grammars
 from edge_node.model.lookup import PromptLookup
 from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE, read_manifest
+from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary
@@ -117,6 +118,7 @@ class OnnxLanguageModel:
             folder / TOKENIZER_FILE, bos=decoder.bos, eos=decoder.eos, chat_template=decoder.chat_template
         )
         length = min(context, decoder.context)
+        trim_heap()  # reading a tokenizer leaves as much behind as it keeps
         # The graph with room for adapters costs a few percent also where none is active.
         graph = folder / (ADAPTABLE_FILE if adapters and not decoder.exported else GRAPH_FILE)
         open_decoder = open_export_session if decoder.exported else open_kv_session
@@ -130,7 +132,7 @@ class OnnxLanguageModel:
             session.check_adapter(adapter)
         if loaded:
             session.adapt(None)
-        return cls(
+        model = cls(
             session,
             tokenizer=tokenizer,
             digest=manifest.digest,
@@ -138,6 +140,8 @@ class OnnxLanguageModel:
             prefix_bytes=prefix_bytes,
             adapters=loaded,
         )
+        trim_heap()  # and so does a grammar's table of all tokens
+        return model
 
     @property
     def context(self) -> int:

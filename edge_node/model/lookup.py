@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONGEST_MATCH, _SHORTEST_MATCH = 6, 2
-_LEAST, _FIRST, _MOST = 1, 4, 16
+_LEAST, _FIRST, _MOST = 2, 4, 16
 
 
 class PromptLookup:
     """What followed the latest tokens the last time they stood in the text.
 
     Quotations and repeated names are long runs of such tokens. How many are guessed follows how many of
-    the guesses before were right: a token more in a run costs about an eighth of a run.
+    the guesses before were right: a token more in a run costs about an eighth of a run. Where the latest
+    token alone stood before, one is guessed, whatever the guesses before were.
 
     Source: Saxena, Prompt Lookup Decoding (2023).
     """
@@ -45,14 +46,16 @@ class PromptLookup:
             if not len(longer):
                 break
             ends, matched = longer, matched + 1
-        if matched < _SHORTEST_MATCH or not len(ends):
+        if not len(ends):
             return []
-        start = int(ends[-1]) + 1
-        return [int(token) for token in text[start : start + min(self._length, most)]]
+        start, length = int(ends[-1]) + 1, self._length if matched >= _SHORTEST_MATCH else 1
+        return [int(token) for token in text[start : start + min(length, most)]]
 
     def learn(self, *, guessed: int, right: int) -> None:
         """Guess more where a whole guess was right, and less where it failed early."""
-        if guessed and right == guessed:
+        if guessed < _LEAST:
+            return
+        if right == guessed:
             self._length = min(2 * max(self._length, guessed), _MOST)
         elif 2 * right < guessed:
             self._length = max(self._length // 2, _LEAST)

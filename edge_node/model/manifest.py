@@ -21,7 +21,7 @@ BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 ADAPTABLE_FILE = "adaptable.onnx"
-FORMAT = 3
+FORMAT = 4
 _HINT = "build the model again with `edge-node model build`"
 
 

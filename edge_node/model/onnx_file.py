@@ -42,6 +42,7 @@ class Kind(IntEnum):
     INT8 = 3
     INT32 = 6
     INT64 = 7
+    FLOAT16 = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
         threads=_threads(configuration),
         prefixes=prefixes_folder(),
         adapters=adapters,
+        prefix_bytes=wanted.prefixes,
     )
     adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
     return Models(language, load_embedder(configuration, progress=progress), adapted)

@@ -22,8 +22,13 @@ def test_among_equal_places_the_latest_counts() -> None:
     assert PromptLookup().guess([2, 3, 50, 4, 2, 3, 60, 5, 2, 3], most=1) == [60]
 
 
-def test_one_token_alone_foretells_nothing() -> None:
-    assert PromptLookup().guess([3, 4, 5, 3], most=5) == []
+def test_one_token_alone_foretells_one() -> None:
+    assert PromptLookup().guess([3, 4, 5, 3], most=5) == [4]
+
+
+def test_a_token_that_never_stood_before_foretells_nothing() -> None:
+    assert PromptLookup().guess([3, 4, 5], most=5) == []
+    assert PromptLookup().guess([], most=5) == []
 
 
 def test_guesses_grow_with_success_and_shrink_with_failure() -> None:
@@ -34,7 +39,7 @@ def test_guesses_grow_with_success_and_shrink_with_failure() -> None:
         guess = lookup.guess(text, most=40)
         lengths.append(len(guess))
         lookup.learn(guessed=len(guess), right=len(guess) if right else 0)
-    assert lengths == [4, 8, 16, 16, 8, 4, 2, 1]
+    assert lengths == [4, 8, 16, 16, 8, 4, 2, 2]
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 9))
