@@ -18,7 +18,6 @@ from rich.table import Table
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
-from edge_node.model.lora import convert_adapter
 from edge_node.model.store import ModelStore
 from edge_node.paths import models_folder
 
@@ -171,6 +170,8 @@ def adapter(folder: Path, output: Path, *, base: str, as_json: bool) -> None:
       edge-node model adapter ~/training/pumps nodes/pump-guard/pumps.onnx_adapter
       edge-node model adapter ~/training/pumps pumps.onnx_adapter --base ~/models/tiny-llama.Q8_0.gguf
     """
+    from edge_node.model.lora import convert_adapter  # noqa: PLC0415 - it loads what runs models
+
     convert_adapter(folder, output, base=_store().locate(base))
     if as_json:
         _print_json({"adapter": str(output), "base": base, "size_bytes": output.stat().st_size})

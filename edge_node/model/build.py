@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from edge_node.model.chat_template import ChatTemplate
 from edge_node.model.export import CONFIGURATION, lay_ready
-from edge_node.model.export_session import open_export_session
 from edge_node.model.manifest import GRAPH_FILE, Decoder, describe_file, verify_folder, write_manifest
 from edge_node.model.scheme import Scheme
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary, write_tokenizer
@@ -93,6 +92,8 @@ def build_exported_model(
     sources: Sequence[Path], folder: Path, *, progress: Callable[[int, int], None]
 ) -> None:
     """Lay the ONNX export of a language model ready to run; otherwise as `build_model`."""
+    from edge_node.model.export_session import open_export_session  # noqa: PLC0415 - as above
+
     with _replaced(folder) as fresh:
         decoder = lay_ready(sources, fresh)
         ChatTemplate(decoder.chat_template, of=sources[0])

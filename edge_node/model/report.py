@@ -21,7 +21,6 @@ from edge_node.config.shipped import shipped_folder
 from edge_node.errors import ModelCorrupt, ModelError
 from edge_node.model.manifest import GRAPH_FILE, read_manifest
 from edge_node.model.scheme import FLOAT
-from edge_node.model.session import open_kv_session
 from edge_node.model.tokens import TOKENIZER_FILE, load_tokenizer
 
 if TYPE_CHECKING:
@@ -162,6 +161,9 @@ def _apart(folder: Path, *, tokens: Sequence[int], threads: int) -> _Reading:
 
 
 def _read(path: Path, tokens: list[int], threads: int) -> _Reading:
+    # Whoever only reads a report does without what runs models.
+    from edge_node.model.session import open_kv_session  # noqa: PLC0415
+
     session = open_kv_session(path, threads=threads, length=len(tokens) + _WRITTEN)
     given = np.array(tokens, np.int64)
     loss, likeliest = 0.0, []
