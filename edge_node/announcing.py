@@ -140,7 +140,7 @@ class Announcing:
     def _outcome(self, decision: Decision) -> Outgoing:
         """Return the reply to a person, or the event of an alarm."""
         request = decision.request
-        data = {"decision": request.id, "node": decision.draft.node, **outcome_data(decision)}
+        data = {"node": decision.draft.node, **outcome_data(decision), "decision": request.id}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
             return self.envelope(self.topics.event(request.trigger), "event", data)
@@ -198,6 +198,7 @@ def command_data(command: Command) -> dict[str, Any]:
     detail = f": {command.detail}" if command.detail else ""
     return {
         "command_id": command.id,
+        "decision": command.decision,
         "node": command.node,
         "command": command.name,
         "device": command.device,

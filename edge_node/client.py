@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_MAX_REPLY_BYTES = 1024 * 1024
+_MAX_REPLY_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 32
 _GLANCE_S = 0.1
 

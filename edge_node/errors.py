@@ -12,9 +12,11 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
     │   ├── MeasureInvalid        a file of documents or questions to measure by that cannot be used
+    │   ├── RecordingInvalid      a recording of messages that cannot be played
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   ├── NotPermitted          who asks for an operation is not among those who may
     │   ├── Denied                the gate does not let a command through that was approved
+    │   ├── DecisionUnknown       nothing that was decided is kept under an identifier
     │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
@@ -208,6 +210,16 @@ class MeasureInvalid(InputError):
         super().__init__(f"{place}: expected {expected}, came {came}", field="measure")
 
 
+class RecordingInvalid(InputError):
+    """A recording of messages that cannot be read, or of which a line is no message."""
+
+    code = "recording_invalid"
+
+    def __init__(self, path: Path, *, expected: str, came: str, line: int = 0) -> None:
+        place = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{place}: expected {expected}, came {came}", field="recording")
+
+
 class TransitionInvalid(InputError):
     """A step that a command cannot take from where it is in its life."""
 
@@ -242,6 +254,20 @@ class Denied(InputError):
             f"came {rule}: {reason}",
             hint="it still waits; approve it again once the rule holds, before it expires",
             field=rule,
+        )
+
+
+class DecisionUnknown(InputError):
+    """Nothing that was decided is kept under an identifier, or more than one thing begins with it."""
+
+    code = "decision_unknown"
+
+    def __init__(self, key: str, *, came: str) -> None:
+        super().__init__(
+            f"decision {key[:80]!r}: expected the beginning of one identifier of a decision, a command, "
+            f"a message or a reply that is still kept, came {came}",
+            hint="`edge-node history` lists what is kept",
+            field="id",
         )
 
 

@@ -194,6 +194,7 @@ class Request:
         device: The device the alarm is about; empty for a person.
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
+        evidence: Why a trigger fired: its conditions as written and the values they saw.
     """
 
     id: str
@@ -207,6 +208,7 @@ class Request:
     device: str = ""
     reply_to: str = ""
     correlation: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Origin(StrEnum):
@@ -429,6 +431,7 @@ class Command:
         origin: Tier that proposed it.
         user: Who ordered it; empty where a trigger led to it.
         trigger: The trigger that led to it; empty where a person ordered it.
+        decision: The decision that led to it.
     """
 
     id: str
@@ -449,6 +452,7 @@ class Command:
     origin: Origin = Origin.MODEL
     user: str = ""
     trigger: str = ""
+    decision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +468,10 @@ class Decision:
         states: Device to field values at the time of the decision.
         stages_ms: Stage to milliseconds spent.
         model: What the model read and wrote: prompt, text, token counts; empty where it was not asked.
+        message: What came from the bus; None where time passed.
+        times: Device to the time at which each value of `states` was heard, seconds since the epoch.
+        matter: What the cheap tiers left open for the model; None where they settled it.
+        made_by: What decided, by name: the program's version, and the models with their hashes.
     """
 
     request: Request
@@ -474,6 +482,10 @@ class Decision:
     states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    message: Message | None = None
+    times: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    matter: Open | None = None
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What people ask of the edge itself: approve or cancel a command, reset an operational stop, list devices.
+"""What people ask of the edge itself: approve or cancel, reset a stop, list devices, tell why.
 
 Knows the topics of operations, who may ask for which, and the stages that carry them out; knows no bus,
 no file and no thread. An approval goes through the gate again: what was true when a command was proposed
@@ -10,18 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge_node.config.scalars import seconds
 from edge_node.device_page import device_page
 from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, TopicInvalid
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
-from edge_node.payloads import read_correlation, read_json
+from edge_node.payloads import MAX_CORRELATION, read_correlation, read_json
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
-    from edge_node.protocols import Gate, Lifecycle, OperationalStop, Twin
+    from edge_node.protocols import Decisions, Gate, Lifecycle, OperationalStop, Twin
     from edge_node.topics import EdgeTopics
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +30,15 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
     "devices": ("node", "after", "correlation"),
+    "explain": ("id", "correlation"),
+    "history": ("since", "node", "device", "limit", "correlation"),
 }
+_SUBJECTS = ("command_id", "stop_id", "id")
+_NEEDED = ("command_id", "id")
+_DEFAULT_LIMIT = "20"
+_MAX_DIGITS = 3
+MAX_LISTED = 200
+"""Decisions that are listed at once."""
 _MAX_IDENTIFIER = 64
 
 
@@ -41,7 +50,7 @@ class _Asked:
         operation: Its name.
         user: Who asks, from the topic.
         at: When it came, seconds since the epoch.
-        subject: Identifier of the command or the stop that it is about; may be empty for a stop.
+        subject: Identifier of the command, decision or stop that it is about; may be empty for a stop.
         correlation: Correlation of the request.
         body: All that the request says.
     """
@@ -64,6 +73,7 @@ class OperatorDesk:
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
         twin: What is known of devices.
+        decisions: What was decided, as it is kept.
     """
 
     def __init__(
@@ -75,7 +85,10 @@ class OperatorDesk:
         gate: Gate,
         stop: OperationalStop,
         twin: Twin,
+        decisions: Decisions,
     ) -> None:
+        self._readers = frozenset(runtime.operators.explain)
+        self._decisions = decisions
         self._approvers = frozenset(runtime.operators.approve)
         self._resetters = frozenset(runtime.stop.reset)
         self._limits = runtime.limits
@@ -84,6 +97,14 @@ class OperatorDesk:
         self._gate = gate
         self._stop = stop
         self._twin = twin
+        self._desks: Mapping[str, Callable[[_Asked], Operated]] = {
+            "approve": self._approve,
+            "cancel": self._cancel,
+            "reset_stop": self._reset,
+            "devices": self._devices,
+            "explain": self._explain,
+            "history": self._history,
+        }
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -96,14 +117,7 @@ class OperatorDesk:
         if named is None:
             return None
         asked = self._read(message, user=named[0], operation=named[1])
-        match asked.operation:
-            case "approve":
-                return self._approve(asked)
-            case "cancel":
-                return self._cancel(asked)
-            case "devices":
-                return self._devices(asked)
-        return self._reset(asked)
+        return self._desks[asked.operation](asked)
 
     def _approve(self, asked: _Asked) -> Operated:
         if asked.user not in self._approvers:
@@ -143,6 +157,34 @@ class OperatorDesk:
         text = f"{len(page['devices'])} devices" + (", and more" if page["after"] else "")
         return Operated(asked.operation, asked.user, asked.correlation, text, data=page)
 
+    def _explain(self, asked: _Asked) -> Operated:
+        self._check_reader(asked)
+        found = self._decisions.explain(asked.subject)
+        text = f"{len(found)} found under {asked.subject}"
+        return Operated(asked.operation, asked.user, asked.correlation, text, data={"found": found})
+
+    def _history(self, asked: _Asked) -> Operated:
+        self._check_reader(asked)
+        body = asked.body
+        try:
+            since = asked.at - seconds(body["since"]) if body.get("since") else 0.0
+        except ValueError as problem:
+            raise EnvelopeInvalid("since", expected=str(problem), came=body["since"][:40]) from problem
+        limit = body.get("limit", _DEFAULT_LIMIT)
+        if not limit.isdecimal() or len(limit) > _MAX_DIGITS or not 0 < int(limit) <= MAX_LISTED:
+            expected = f"a number of 1 to {MAX_LISTED}, as a text"
+            raise EnvelopeInvalid("limit", expected=expected, came=limit[:40])
+        listed = self._decisions.history(
+            since=since, node=body.get("node", ""), device=body.get("device", ""), limit=int(limit)
+        )
+        text = f"{len(listed)} decisions"
+        return Operated(asked.operation, asked.user, asked.correlation, text, data={"history": listed})
+
+    def _check_reader(self, asked: _Asked) -> None:
+        """Refuse who is not named: what was decided holds the words of others."""
+        if asked.user not in self._readers:
+            raise NotPermitted(asked.user, operation=asked.operation, key="operators.explain")
+
     def _read(self, message: Message, *, user: str, operation: str) -> _Asked:
         if message.retained:
             raise EnvelopeInvalid(
@@ -156,10 +198,12 @@ class OperatorDesk:
         if operation not in _KEYS:
             raise EnvelopeInvalid("operation", expected=f"one of {', '.join(_KEYS)}", came=operation[:80])
         body = self._body(message.payload, known=_KEYS[operation])
-        subject = body.get("command_id", "") or body.get("stop_id", "")
-        if len(subject) > _MAX_IDENTIFIER or (not subject and "command_id" in _KEYS[operation]):
+        key = _KEYS[operation][0]
+        subject = body.get(key, "") if key in _SUBJECTS else ""
+        longest = MAX_CORRELATION if key == "id" else _MAX_IDENTIFIER
+        if len(subject) > longest or (not subject and key in _NEEDED):
             came = f"{len(subject)} characters" if subject else "none"
-            raise EnvelopeInvalid(_KEYS[operation][0], expected="an identifier", came=came)
+            raise EnvelopeInvalid(key, expected="an identifier", came=came)
         correlation = read_correlation(message.correlation, own=body.get("correlation", ""))
         return _Asked(operation, user, message.received_at, subject, correlation, body)
 

@@ -6,7 +6,7 @@ NumPy arrays for vectors. Implementations live in the stage packages and are wir
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +72,9 @@ class Twin(Protocol):
 
     def state(self, node: str, device: str) -> DeviceState | None:
         """Return the state of a device in a node's words, or None where it was never heard."""
+
+    def times(self, node: str, device: str) -> Mapping[str, float]:
+        """Return when each value of a device was heard, seconds since the epoch."""
 
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
@@ -176,6 +179,22 @@ class OperationalStop(Protocol):
             ResetRefused: Another stop came after the one that is meant.
             LatchError: The disk refused; the stop holds.
         """
+
+
+class Decisions(Protocol):
+    """What was decided, as it is kept."""
+
+    def explain(self, key: str) -> tuple[dict[str, Any], ...]:
+        """Return all that is kept of the decisions that an identifier, or the beginning of one, names.
+
+        Raises:
+            DecisionUnknown: Nothing is kept under it, or more than one thing begins with it.
+        """
+
+    def history(
+        self, *, since: float = 0.0, node: str = "", device: str = "", limit: int = 20
+    ) -> tuple[dict[str, Any], ...]:
+        """Return the last decisions in short, newest first."""
 
 
 class Operations(Protocol):

@@ -53,6 +53,8 @@ def ask(
             click.echo(
                 json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False) if as_json else reply.text
             )
+    if not as_json and reply.data.get("decision"):
+        click.echo(f"why: edge-node explain {reply.data['decision']}", err=True)
     sys.exit(0 if _succeeded(reply) else 1)
 
 

@@ -12,6 +12,7 @@ import click
 
 from edge_node.cli.options import json_option
 from edge_node.config.load import NODE_FILE, RUNTIME_FILE, load, load_node
+from edge_node.config.scenario_check import load_scenarios
 from edge_node.config.schema import schemas
 from edge_node.config.source import key_text, read_document
 from edge_node.errors import ConfigurationInvalid, Problem
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     "--write-schemas",
     "schema_folder",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Write the JSON Schemas of both files into this folder, and check nothing.",
+    help="Write the JSON Schemas of all files into this folder, and check nothing.",
 )
 def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
     """Print every problem of PATH, with file and line; ends with 78 if there is one.
@@ -49,6 +50,7 @@ def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
     try:
         configuration, nodes = _read(path)
         _check_templates(nodes)
+        _check_scenarios(nodes)
     except ConfigurationInvalid as error:
         _print_problems(error.problems, as_json=as_json)
         sys.exit(ConfigurationInvalid.exit_status)
@@ -82,6 +84,22 @@ def _check_templates(nodes: Sequence[Node]) -> None:
             Templates([node])
         except ConfigurationInvalid as error:
             problems += [_with_line(problem) for problem in error.problems]
+    if problems:
+        raise ConfigurationInvalid(problems)
+
+
+def _check_scenarios(nodes: Sequence[Node]) -> None:
+    """Let the scenarios beside the nodes be read.
+
+    Raises:
+        ConfigurationInvalid: It holds every problem of all scenario files.
+    """
+    problems: list[Problem] = []
+    for node in nodes:
+        try:
+            load_scenarios(node)
+        except ConfigurationInvalid as error:
+            problems += error.problems
     if problems:
         raise ConfigurationInvalid(problems)
 

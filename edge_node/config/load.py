@@ -66,6 +66,20 @@ def load_node(path: Path) -> Node:
     return found[0]
 
 
+def read_model(file: Path, model: type[Model]) -> tuple[Model, Document]:
+    """Return the content of a file as a model, with its lines.
+
+    Raises:
+        ConfigurationInvalid: It holds every problem of the file.
+    """
+    problems: list[Problem] = []
+    document = _document(file, problems)
+    content = _validated(document, model, problems) if document else None
+    if document is None or content is None:
+        raise ConfigurationInvalid(problems)
+    return content, document
+
+
 def _read_node(file: Path, problems: list[Problem]) -> tuple[Node, Document] | None:
     document = _document(file, problems)
     spec = _validated(document, NodeConfig, problems) if document else None

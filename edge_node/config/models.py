@@ -18,6 +18,7 @@ from edge_node.config.node_file import (
 from edge_node.config.runtime_file import (
     BrokerConfig,
     EmbeddingConfig,
+    JournalConfig,
     KnowledgeConfig,
     LanguageModelConfig,
     LimitsConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "EmbeddingConfig",
     "ExpectConfig",
     "Identifier",
+    "JournalConfig",
     "KnowledgeConfig",
     "LanguageModelConfig",
     "LimitConfig",

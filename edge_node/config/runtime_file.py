@@ -105,6 +105,23 @@ class OperatorsConfig(Section):
     approve: list[Name] = Field(
         default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
     )
+    explain: list[Name] = Field(
+        default_factory=list,
+        description="Users who may read what was decided, with everybody's words; nobody where empty.",
+    )
+
+
+class JournalConfig(Section):
+    """How long the journal remembers what has ended."""
+
+    keep: Seconds = Field(
+        default=30 * 86_400.0,
+        description="How long messages, words of people, decisions and commands are kept.",
+    )
+    rows: int = Field(default=50_000, ge=100, description="Most messages, and most commands, that are kept.")
+    decisions: int = Field(
+        default=10_000, ge=10, description="Most decisions that are kept, each of at most about 64 KB."
+    )
 
 
 class MemoryConfig(Section):
@@ -151,4 +168,5 @@ class RuntimeConfig(Section):
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     operators: OperatorsConfig = Field(default_factory=OperatorsConfig)
+    journal: JournalConfig = Field(default_factory=JournalConfig)
     log: LogConfig = Field(default_factory=LogConfig)

@@ -85,6 +85,7 @@ class CommandLifecycle:
             origin=draft.origin,
             user=request.user,
             trigger=request.trigger,
+            decision=request.id,
         )
         if spec is None or verdict.outcome is Outcome.DENIED:
             return moved(proposed, CommandState.DENIED, detail=verdict.reason)

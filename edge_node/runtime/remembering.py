@@ -5,7 +5,7 @@ Knows the pipeline, the twin and the journal; knows nothing of what is remembere
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def remember(assembly: Assembly, *, journal: Journal, now: float) -> None:
+def remember(assembly: Assembly[Any], *, journal: Journal, now: float) -> None:
     """Let the stages know what was saved, and the twin what was journaled after that.
 
     To be called before the first message. A crash takes what was not saved; what came with QoS 1 stands in

@@ -18,7 +18,6 @@ from edge_node.bus.client import Listeners, MqttBus
 from edge_node.clock import SteadyClock
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
@@ -32,9 +31,16 @@ from edge_node.runtime.readings_line import ReadingsLine
 from edge_node.runtime.remembering import remember, save
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
-from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
+from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models, read_manuals
+from edge_node.runtime.wiring import (
+    assemble,
+    load_models,
+    open_journal,
+    open_library,
+    read_manuals,
+    take_up,
+)
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
@@ -141,9 +147,11 @@ class Service:
         )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
         models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
+        self._journal = open_journal(self._configuration, clock=clock)
+        settings, journal = self._configuration, self._journal
+        manuals = open_library(settings, embedder=models.embedder)
         self._assembly = assemble(
-            self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
+            settings, models=models, library=manuals, journal=journal, stop=self._latch, clock=clock
         )
         read_manuals(self._assembly.library, progress=progress)
         self._prepare_exit()
@@ -222,10 +230,9 @@ class Service:
         """Settle what a crash left open, then listen."""
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
-        unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.open_commands())
+        ended = take_up(self._assembly, journal=self._journal, stop=self._latch)
         remember(self._assembly, journal=self._journal, now=self._clock())
-        self._tell(unknown)
+        self._tell(ended)
         self._subscribe()
         self._claims.restore()
         self._dispatcher.start()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
 from edge_node.announcing import Announcing
 from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
+from edge_node.journal.journal import JOURNAL_FILE, Journal
+from edge_node.journal.pruning import Retention
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle import CommandLifecycle
 from edge_node.model.adapted import AdaptedModel
@@ -21,26 +23,30 @@ from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.protocols import Retrieval
 from edge_node.runtime.preparation import Preparation
+from edge_node.runtime.stop_line import withdraw_leftovers
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 from edge_node.understand.prompts import openings
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
-    from edge_node.journal.journal import Journal
+    from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
 
+Manuals = TypeVar("Manuals", bound=Retrieval)
 _FEW_CORES = 2  # with more, one is left to the bus and the journal
 
 
@@ -52,11 +58,13 @@ class Models:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
         adapted: The language model with the adapters of nodes, by the nodes' names.
+        names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
     adapted: Mapping[str, LanguageModel] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_models(configuration: Configuration, *, progress: Progress) -> Models:
@@ -84,13 +92,26 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
         prefix_bytes=wanted.prefixes,
     )
     adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
-    return Models(language, load_embedder(configuration, progress=progress), adapted)
+    embedder = load_embedder(configuration, progress=progress)
+    names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
+    return Models(language, embedder, adapted=adapted, names=names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
     """Return the embedding model of a configuration, checked and loaded; raises as `load_models` does."""
     folder = _intact(configuration.runtime.embedding.name, progress=progress)
     return MiniLmEmbedder.open(folder, threads=_threads(configuration))
+
+
+def open_journal(configuration: Configuration, *, clock: Callable[[], float]) -> Journal:
+    """Return the journal of a configuration, which remembers as long as that says.
+
+    Raises:
+        JournalError: It cannot be opened or was written by a newer version.
+    """
+    kept = configuration.runtime.journal
+    retention = Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
+    return Journal.open(configuration.state / JOURNAL_FILE, clock=clock, retention=retention)
 
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
@@ -126,7 +147,7 @@ def _intact(name: str, *, progress: Progress) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class Assembly(Generic[Manuals]):
     """A pipeline and those of its parts that the service speaks to.
 
     Attributes:
@@ -141,7 +162,7 @@ class Assembly:
     pipeline: Pipeline
     announcing: Announcing
     lifecycle: CommandLifecycle
-    library: Library
+    library: Manuals
     twin: DeviceTwin
     preparation: Preparation
 
@@ -150,22 +171,30 @@ def assemble(
     configuration: Configuration,
     *,
     models: Models,
+    library: Manuals,
     journal: Journal,
     stop: StopLatch,
     clock: SteadyClock,
-) -> Assembly:
+) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
-    library = open_library(configuration, embedder=models.embedder)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
+        operations=OperatorDesk(
+            runtime,
+            topics=topics,
+            lifecycle=lifecycle,
+            gate=gate,
+            stop=stop,
+            twin=twin,
+            decisions=journal.archive,
+        ),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -177,7 +206,15 @@ def assemble(
         journal=journal,
         remembering={"twin": twin},
     )
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
+    made_by = {"edge_node": __version__, **models.names}
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by)
     plain = [node for node in nodes if node.name not in models.adapted]
     preparation = Preparation(models.language, openings(plain))
     return Assembly(pipeline, announcing, lifecycle, library, twin, preparation)
+
+
+def take_up(assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch) -> tuple[Command, ...]:
+    """Return the commands that ended with the last run; what it left open goes on in this one."""
+    ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
+    assembly.lifecycle.restore(journal.open_commands())
+    return ended

@@ -132,4 +132,5 @@ class TriggerEngine:
             text=trigger.sentence(watch.device, values, max_characters=self._limits.text),
             trigger=trigger.name,
             device=watch.device,
+            evidence=trigger.evidence(values),
         )

@@ -74,6 +74,14 @@ class Trigger:
         holds = self.holds(values)
         return None if holds is None else not holds
 
+    def evidence(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the conditions as the node file has them, and the values they saw."""
+        said = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        asked = (self.when.names if self.when else frozenset()) | (self.until.names if self.until else set())
+        seen = {name: values[name] for name in sorted(asked) if name in values}
+        kept: dict[str, Any] = {key: said[key] for key in ("when", "for", "until", "absent") if key in said}
+        return kept | {"values": seen}
+
     def sentence(self, device: str, values: Mapping[str, Any], *, max_characters: int) -> str:
         """Return the sentence that tells an alarm: `say` filled in, else one made of names and values."""
         fields = {name: value for name, value in values.items() if name != "device"}

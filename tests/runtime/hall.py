@@ -141,6 +141,7 @@ class Hall:
                 gate=gate,
                 stop=latch,
                 twin=self.twin,
+                decisions=self.journal.archive,
             ),
             triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
