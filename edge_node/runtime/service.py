@@ -339,9 +339,8 @@ class Service:
             if self._healthy():
                 notify("WATCHDOG=1")
             else:
-                log.error(
-                    "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
-                )
+                reason = "a thread has died or is stuck; the watchdog will end the service"
+                log.error("unhealthy", reason=reason)
 
     def _look_after_connection(self) -> None:
         if not self._bus.connected:
@@ -356,9 +355,8 @@ class Service:
         lines = (self._bus, self._stop_line, self._readings)
         idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        return moving and all(
-            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
-        )
+        parts = (*lines, self._dispatcher, self._publisher, self._journal)
+        return moving and all(part.alive for part in parts)
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
