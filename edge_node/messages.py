@@ -549,6 +549,8 @@ class Generation:
         cached_tokens: Of these, how many were already in the cache.
         tokens: Tokens written.
         forced_tokens: Of these, how many the grammar left no choice for.
+        guessed_tokens: Of these, how many were read ahead because the prompt foretold them.
+        runs: How often the model ran.
         complete: False where it stopped at the token limit before the grammar was satisfied.
         log_probability: Mean natural logarithm of the probability of the chosen tokens, 0 at best.
     """
@@ -560,3 +562,5 @@ class Generation:
     forced_tokens: int
     complete: bool
     log_probability: float
+    guessed_tokens: int = 0
+    runs: int = 0

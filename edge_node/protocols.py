@@ -313,6 +313,9 @@ class LanguageModel(Protocol):
     def count(self, turns: Sequence[Turn]) -> int:
         """Return how many tokens a prompt has."""
 
+    def prepare(self, system: Turn) -> None:
+        """Have the turn that opens chats ready, so that no request has to wait until it is read."""
+
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`.
 

@@ -60,6 +60,10 @@ class LanguageModelConfig(Section):
         le=64,
         description="Threads for inference; 0 takes every core but leaves the bus its share.",
     )
+    prefixes: Bytes = Field(
+        default=256 * 1024 * 1024,
+        description="Disk that the beginnings of prompts, once read, may take; a node needs 23 kB a token.",
+    )
 
 
 class EmbeddingConfig(Section):

@@ -138,5 +138,8 @@ class _LateLanguageModel:
     def count(self, turns: Sequence[Turn]) -> int:
         return self._props.loaded.language.count(turns)
 
+    def prepare(self, system: Turn) -> None:
+        self._props.loaded.language.prepare(system)
+
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         return self._props.loaded.language.generate(turns, grammar=grammar, max_tokens=max_tokens)

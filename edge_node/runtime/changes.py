@@ -13,7 +13,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_node.config.loaded import Configuration
+    from edge_node.config.loaded import Configuration, Node
     from edge_node.config.models import RuntimeConfig
 
 _LIVE = ("nodes", "operators", "stop", "knowledge")
@@ -67,9 +67,9 @@ def compare(now: Configuration, wanted: Configuration) -> tuple[Configuration, C
     """Return the configuration that can be had without a restart, and what is different in it."""
     keys = tuple(_differences(now.runtime, wanted.runtime))
     reachable = _reachable(now.runtime, wanted.runtime)
-    restart = tuple(_differences(reachable, wanted.runtime))
     before = {node.name: node for node in now.nodes}
     after = {node.name: node for node in wanted.nodes}
+    restart = (*_differences(reachable, wanted.runtime), *_adapters(before, after))
     changed = {
         name: tuple(_differences(before[name].spec, node.spec)) or ("folder",)
         for name, node in after.items()
@@ -83,6 +83,13 @@ def compare(now: Configuration, wanted: Configuration) -> tuple[Configuration, C
         restart=restart,
     )
     return replace(wanted, runtime=reachable), changes
+
+
+def _adapters(before: Mapping[str, Node], after: Mapping[str, Node]) -> Iterator[str]:
+    """Yield the adapters that are named anew: they are loaded together with the model."""
+    for name, node in after.items():
+        if node.spec.model.adapter not in (None, before[name].spec.model.adapter if name in before else None):
+            yield f"{name}.model.adapter"
 
 
 def _reachable(now: RuntimeConfig, wanted: RuntimeConfig) -> RuntimeConfig:

@@ -250,6 +250,7 @@ class Service:
         gc.freeze()
         self._reloading.start()
         self._ready.set()
+        self._assembly.preparation.start()
         notify("READY=1\nSTATUS=running")
 
     # A reload, on a thread of its own.
@@ -261,6 +262,8 @@ class Service:
         self._hearing.expect(configuration)
         self._dispatcher.exchange(lambda: assembly.take_over(before))
         self._assembly, self._configuration = assembly, configuration
+        before.preparation.stop()
+        assembly.preparation.start()
         self._troubles.twin = assembly.twin
         # Not before: what comes on a new topic must meet the nodes that listen there.
         self._hearing.change(configuration)
@@ -352,9 +355,8 @@ class Service:
             if self._healthy():
                 notify("WATCHDOG=1")
             else:
-                log.error(
-                    "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
-                )
+                reason = "a thread has died or is stuck; the watchdog will end the service"
+                log.error("unhealthy", reason=reason)
 
     def _look_after_connection(self) -> None:
         if not self._bus.connected:
@@ -369,9 +371,8 @@ class Service:
         lines = (self._bus, self._stop_line, self._hearing.readings)
         idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        return moving and all(
-            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
-        )
+        parts = (*lines, self._dispatcher, self._publisher, self._journal)
+        return moving and all(part.alive for part in parts)
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
@@ -379,6 +380,7 @@ class Service:
         log.info("draining")
         self._reloading.stop()
         self._standing.drain()
+        self._assembly.preparation.stop()
         self._hearing.readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)

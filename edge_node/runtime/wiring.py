@@ -17,14 +17,16 @@ from edge_node.journal.journal import JOURNAL_FILE, Journal
 from edge_node.journal.pruning import Retention
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle.commands import HOUR_S, CommandLifecycle
+from edge_node.model.adapted import AdaptedModel
 from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
-from edge_node.paths import models_folder
+from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.preparation import Preparation
 from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
 from edge_node.signing import Signatures
@@ -33,6 +35,7 @@ from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.understand.prompts import openings
 from edge_node.version import __version__
 
 if TYPE_CHECKING:
@@ -58,11 +61,13 @@ class Models:
     Attributes:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
+        adapted: The language model with the adapters of nodes, by the nodes' names.
         names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
+    adapted: Mapping[str, LanguageModel] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,10 +82,23 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
-    language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
+    adapters = {
+        node.name: node.folder / node.spec.model.adapter
+        for node in configuration.nodes
+        if node.spec.model.adapter
+    }
+    language = OnnxLanguageModel.open(
+        folder,
+        context=wanted.context,
+        threads=_threads(configuration),
+        prefixes=prefixes_folder(),
+        adapters=adapters,
+        prefix_bytes=wanted.prefixes,
+    )
+    adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
     embedder = load_embedder(configuration, progress=progress)
     names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
-    return Models(language, embedder, names)
+    return Models(language, embedder, adapted=adapted, names=names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
@@ -142,7 +160,7 @@ class Assembly(Generic[Manuals]):
         lifecycle: The life of commands.
         library: The manuals.
         twin: What is known of devices.
-        triggers: What is remembered of episodes.
+        preparation: What has the fixed parts of prompts ready; begun once all else runs.
         verdicts: Held for each verdict, whichever configuration it is on.
     """
 
@@ -151,6 +169,7 @@ class Assembly(Generic[Manuals]):
     lifecycle: CommandLifecycle
     library: Manuals
     twin: DeviceTwin
+    preparation: Preparation
     verdicts: threading.Lock
 
     def take_over(self, before: Assembly[Manuals]) -> Pipeline:
@@ -207,7 +226,9 @@ def assemble(
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
+        drafting=ModelDrafting(
+            nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
+        ),
         gate=gate,
         announcing=announcing,
         journal=journal,
@@ -216,7 +237,9 @@ def assemble(
     made_by = {"edge_node": __version__, **models.names}
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
-    return Assembly(pipeline, announcing, lifecycle, library, twin, verdicts)
+    plain = [node for node in nodes if node.name not in models.adapted]
+    preparation = Preparation(models.language, openings(plain))
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts)
 
 
 def _gate(
