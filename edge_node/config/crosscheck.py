@@ -31,6 +31,7 @@ def crosscheck(node: Node, document: Document) -> list[Problem]:
     fields = frozenset(name for listen in spec.listen for name in listen.fields)
     _check_field_names(spec, findings)
     _check_knowledge(node, findings)
+    _check_adapter(node, findings)
     for name, trigger in spec.triggers.items():
         path: KeyPath = ("triggers", name)
         _check_shape(trigger, path, findings)
@@ -88,6 +89,13 @@ def _check_field_names(spec: NodeConfig, findings: Findings) -> None:
                 hint = "a condition could not tell the two apart"
                 findings.add(path, expected="a field name that no argument has", came=came, hint=hint)
             seen.setdefault(field, index)
+
+
+def _check_adapter(node: Node, findings: Findings) -> None:
+    adapter = node.spec.model.adapter
+    if adapter and not (node.folder / adapter).is_file():
+        hint = f"paths are relative to {node.folder}"
+        findings.add(("model", "adapter"), expected="a file", came=f"{adapter!r}, which is none", hint=hint)
 
 
 def _check_knowledge(node: Node, findings: Findings) -> None:

@@ -114,6 +114,15 @@ class CommandConfig(Section):
     expires: Seconds = Field(default=30.0, description="After this it is not sent any more.")
 
 
+class NodeModelConfig(Section):
+    """How the language model is run for this node."""
+
+    adapter: str = Field(
+        default="",
+        description="LoRA adapter (.onnx_adapter) for this node's commands; a path relative to this file.",
+    )
+
+
 class NodeConfig(Section):
     """The node file: what to do."""
 
@@ -130,3 +139,4 @@ class NodeConfig(Section):
     triggers: dict[Identifier, TriggerConfig] = Field(default_factory=dict, description="Triggers by name.")
     ask: bool = Field(default=False, description="Whether operators may ask and order.")
     commands: dict[Identifier, CommandConfig] = Field(default_factory=dict, description="Commands by name.")
+    model: NodeModelConfig = Field(default_factory=NodeModelConfig)

@@ -13,7 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_node.model.chat_template import ChatTemplate
 from edge_node.model.manifest import Decoder, describe_file, verify_folder, write_manifest
+from edge_node.model.scheme import Scheme
 from edge_node.model.tokens import TOKENIZER_FILE, write_tokenizer
 
 if TYPE_CHECKING:
@@ -22,12 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["build_embedding_model", "build_language_model", "build_model", "verify_folder"]
 
 
-def build_model(sources: Sequence[Path], folder: Path, *, progress: Callable[[int, int], None]) -> None:
+def build_model(
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    bits: int | None = None,
+    progress: Callable[[int, int], None],
+) -> None:
     """Build a model that can be run; `folder` appears, or changes, only once everything is written.
 
     Args:
         sources: A GGUF file; or the ONNX export of an embedding model and what belongs to it.
         folder: Where the model is to lie; what lies there is replaced.
+        bits: Of the weights in the layers of a language model, 8 or 4; where left out, 4 for those that
+            lose nothing by it and 8 for the others.
         progress: Called with steps done and steps in all.
 
     Raises:
@@ -36,12 +46,14 @@ def build_model(sources: Sequence[Path], folder: Path, *, progress: Callable[[in
     """
     model, *beside = sources
     if model.suffix == ".gguf":
-        build_language_model(model, folder, progress=progress)
+        build_language_model(model, folder, bits=bits, progress=progress)
     else:
         build_embedding_model(model, folder, beside=beside, progress=progress)
 
 
-def build_language_model(gguf_path: Path, folder: Path, *, progress: Callable[[int, int], None]) -> None:
+def build_language_model(
+    gguf_path: Path, folder: Path, *, bits: int | None = None, progress: Callable[[int, int], None]
+) -> None:
     """Build a language model from a GGUF file; otherwise as `build_model`."""
     # A running edge imports this module to verify; the libraries that build would cost it 17 MB.
     from edge_node.model.gguf_file import GgufFile  # noqa: PLC0415
@@ -49,13 +61,15 @@ def build_language_model(gguf_path: Path, folder: Path, *, progress: Callable[[i
 
     with _replaced(folder) as fresh:
         gguf = GgufFile.open(gguf_path)
+        ChatTemplate(gguf.vocabulary.chat_template, of=gguf_path)
         steps = gguf.dimensions.layers + 1
         write_tokenizer(gguf.vocabulary, fresh / TOKENIZER_FILE, source=gguf_path)
-        build_graph(gguf, fresh, progress=lambda done, _total: progress(done, steps))
+        build_graph(gguf, fresh, scheme=Scheme(bits), progress=lambda done, _total: progress(done, steps))
         decoder = Decoder(
             architecture=gguf.architecture.name,
             dimensions=asdict(gguf.dimensions),
             context=gguf.dimensions.context,
+            bits=bits,
             bos=gguf.vocabulary.bos,
             eos=list(gguf.vocabulary.eos),
             chat_template=gguf.vocabulary.chat_template,

@@ -19,19 +19,19 @@ from edge_node.messages import Generation, Turn
 from edge_node.model.decoding import NoGuess, decode
 from edge_node.model.grammar import Grammars
 from edge_node.model.lookup import PromptLookup
-from edge_node.model.manifest import GRAPH_FILE, read_manifest
+from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE, read_manifest
 from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
-from edge_node.model.session import open_kv_session
+from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edge_node.messages import Grammar
     from edge_node.model.decoding import Guesser
-    from edge_node.model.session import KvSession
+    from edge_node.model.session import Adapter, KvSession
 
 _log = structlog.get_logger(__name__)
 
@@ -59,14 +59,22 @@ class OnnxLanguageModel:
         digest: str,
         prefixes: Path | None = None,
         prefix_bytes: int = PREFIX_BYTES,
+        adapters: Mapping[str, Adapter] | None = None,
     ) -> None:
         self._session = session
+        self._adapters = dict(adapters or {})
+        self._active = ""
         self._tokenizer = tokenizer
         self._digest = digest
         self._grammars = Grammars(tokenizer)
         self._guesser: Guesser = PromptLookup() if session.looks_ahead else NoGuess()
         self.prefix_identity = f"{digest} {session.layout}"
         self._prefixes = PrefixCache(prefixes, identity=self.prefix_identity, limit_bytes=prefix_bytes)
+        # What an adapter makes of a beginning is its own, and is kept in memory alone.
+        self._prefixes_of = {"": self._prefixes} | {
+            name: PrefixCache(None, identity=f"{self.prefix_identity} {name}", limit_bytes=prefix_bytes)
+            for name in self._adapters
+        }
         self._beginning = lru_cache(maxsize=_BEGINNINGS)(self._read_beginning)
         self._read: tuple[int, ...] = ()
         self._lock = threading.Lock()
@@ -80,6 +88,7 @@ class OnnxLanguageModel:
         threads: int,
         prefixes: Path | None = None,
         prefix_bytes: int = PREFIX_BYTES,
+        adapters: Mapping[str, Path] | None = None,
     ) -> OnnxLanguageModel:
         """Return the model that was built into `folder`.
 
@@ -89,11 +98,13 @@ class OnnxLanguageModel:
             threads: Threads for one run.
             prefixes: Folder for what was read of prompts' beginnings; None keeps it in memory alone.
             prefix_bytes: Bytes that it may take.
+            adapters: Adapters that requests may name, and their files.
 
         Raises:
             ModelMissing: There is no built model.
             ModelCorrupt: A file is missing, cut short or cannot be read.
-            ModelUnsupported: It is no language model, or its chat template or graph cannot be used.
+            ModelUnsupported: It is no language model, its chat template or graph cannot be used, or an
+                adapter is of another base.
         """
         manifest = read_manifest(folder)
         decoder = manifest.decoder
@@ -106,13 +117,24 @@ class OnnxLanguageModel:
         )
         length = min(context, decoder.context)
         trim_heap()  # reading a tokenizer leaves as much behind as it keeps
-        session = open_kv_session(folder / GRAPH_FILE, threads=threads, length=length)
+        # The graph with room for adapters costs a few percent also where none is active.
+        graph = folder / (ADAPTABLE_FILE if adapters else GRAPH_FILE)
+        session = open_kv_session(graph, threads=threads, length=length)
+        loaded = {name: read_adapter(path) for name, path in (adapters or {}).items()}
+        for adapter in loaded.values():
+            if adapter.base != manifest.base:
+                expected = f"an adapter of {', '.join(manifest.sources)}, which has number {manifest.base}"
+                raise ModelUnsupported(adapter.path, expected=expected, came=f"one of number {adapter.base}")
+            session.check_adapter(adapter)
+        if loaded:
+            session.adapt(None)
         model = cls(
             session,
             tokenizer=tokenizer,
             digest=manifest.digest,
             prefixes=prefixes,
             prefix_bytes=prefix_bytes,
+            adapters=loaded,
         )
         trim_heap()  # and so does a grammar's table of all tokens
         return model
@@ -131,29 +153,35 @@ class OnnxLanguageModel:
         """Return how many tokens a prompt has."""
         return len(self._tokenizer.prompt(turns))
 
-    def prepare(self, system: Turn) -> None:
+    def prepare(self, system: Turn, *, adapter: str = "") -> None:
         """Have the fixed part of chats ready: from the disk, or read now and written there.
 
         Args:
             system: The turn that opens these chats.
+            adapter: Name of the adapter to run with; none where it is empty.
 
         Raises:
             ModelError: The model cannot be run, or refuses the turn.
         """
         with self._lock:
+            self._switch(adapter)
             self._have(self._beginning(system))
 
     def close(self) -> None:
         """Return once what was read of prompts' beginnings lies on the disk."""
-        self._prefixes.settle()
+        for prefixes in self._prefixes_of.values():
+            prefixes.settle()
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int, adapter: str = ""
+    ) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`.
 
         Args:
             turns: The chat.
             grammar: What the answer must be a sentence of.
             max_tokens: Tokens to write at most.
+            adapter: Name of the adapter to run with; none where it is empty.
 
         Raises:
             ContextExceeded: Prompt and `max_tokens` do not fit the context.
@@ -165,6 +193,7 @@ class OnnxLanguageModel:
             raise ContextExceeded(tokens=len(prompt), limit=max(0, self.context - max_tokens))
         matcher = self._grammars.matcher(grammar)
         with self._lock:
+            self._switch(adapter)
             read = self._open_with(turns, prompt)
             cached = self._recall(prompt)
             decoded = decode(
@@ -188,6 +217,18 @@ class OnnxLanguageModel:
             complete=decoded.complete,
             log_probability=decoded.log_probability,
         )
+
+    def _switch(self, adapter: str) -> None:
+        """Run with an adapter from now on; what was read without it, or with another, is forgotten."""
+        if adapter == self._active:
+            return
+        if adapter and adapter not in self._adapters:
+            raise ModelUnsupported(
+                "adapter", expected=f"one among {', '.join(self._adapters) or 'none'}", came=adapter
+            )
+        self._read = ()
+        self._session.adapt(self._adapters.get(adapter))
+        self._prefixes, self._active = self._prefixes_of[adapter], adapter
 
     def _open_with(self, turns: Sequence[Turn], prompt: Sequence[int]) -> int:
         """Have the fixed part of a chat ready; return how many of its tokens had to be read for that."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _ERRORS_ONLY = 3
 _CHUNK = 64  # tokens read at once: bounds the scores of attention, and costs no measurable speed
 _PAST = re.compile(r"past_key_values\.\d+\.(?:key|value)")
 _POSITIONS = "positions"
+_SIDE = re.compile(r".+\.lora_[ab]")
 _KEPT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 _FAULTS = (
     native.EPFail,
@@ -68,6 +70,55 @@ class Session:
         return outputs
 
 
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What was trained on top of a base model, as ONNX Runtime keeps it.
+
+    Attributes:
+        path: The file it was read from.
+        base: Number of the base model, as the file names it.
+        parameters: Matrices by the names of the inputs they belong to.
+    """
+
+    path: Path
+    base: int
+    parameters: Mapping[str, onnxruntime.OrtValue]
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Return the adapter in an .onnx_adapter file.
+
+    Raises:
+        ModelCorrupt: There is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise ModelCorrupt(path, expected="an adapter", came="no file")
+    try:
+        found = onnxruntime.AdapterFormat.read_adapter(str(path))
+        parameters = dict(found.get_parameters())
+    except (*_FAULTS, RuntimeError, ValueError) as error:
+        raise ModelCorrupt(path, expected="an .onnx_adapter file", came=_first_line(error)) from error
+    # The library lays arrays over the file without asking whether they end within it.
+    if sum(value.tensor_size_in_bytes() for value in parameters.values()) > path.stat().st_size:
+        raise ModelCorrupt(path, expected="an .onnx_adapter file", came="matrices larger than the file")
+    return Adapter(path, int(found.get_model_version()), parameters)
+
+
+def write_adapter(path: Path, *, parameters: Mapping[str, NDArray[np.float32]], base: int) -> None:
+    """Write an adapter in ONNX Runtime's own format; it appears only once it is whole."""
+    values = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, np.float32))
+        for name, each in parameters.items()
+    }
+    whole = onnxruntime.AdapterFormat()
+    whole.set_adapter_version(1)
+    whole.set_model_version(base)
+    whole.set_parameters(values)
+    aside = path.with_name(f".{path.name}.partial")
+    whole.export_adapter(str(aside))
+    aside.replace(path)
+
+
 class KvSession:
     """A decoder with the keys and values of the tokens it has read.
 
@@ -103,6 +154,39 @@ class KvSession:
         self.looks_ahead = any(item.name == _POSITIONS for item in session.get_inputs())
         self._logits = np.zeros((0, self.vocabulary), np.float32)
         self._bind_logits(1)
+        self._adaptable = {
+            str(item.name): tuple(width if isinstance(width, int) else None for width in item.shape)
+            for item in session.get_overridable_initializers()
+            if _SIDE.fullmatch(item.name)
+        }
+
+    def check_adapter(self, adapter: Adapter) -> None:
+        """Make sure that an adapter fits.
+
+        Raises:
+            ModelUnsupported: It has matrices that the model has no place for, or of other widths.
+        """
+        for name, matrix in adapter.parameters.items():
+            other = adapter.parameters.get(name[:-1] + ("b" if name.endswith("a") else "a"))
+            wanted = self._adaptable.get(name)
+            if wanted is None or other is None:
+                raise ModelUnsupported(
+                    adapter.path, expected="pairs of matrices that the base has a place for", came=name
+                )
+            shape, rank_axis = tuple(matrix.shape()), wanted.index(None)
+            fits = len(shape) == len(wanted) and shape[1 - rank_axis] == wanted[1 - rank_axis]
+            rank = other.shape()[1 - rank_axis]
+            if matrix.data_type() != "tensor(float)" or not fits or shape[rank_axis] != rank:
+                came = f"{matrix.data_type()} {shape}"
+                raise ModelUnsupported(adapter.path, expected=f"{name} as the base has it", came=came)
+
+    def adapt(self, adapter: Adapter | None) -> None:
+        """Run with an adapter that was checked from now on, or without one; keys and values read are void."""
+        given = {} if adapter is None else adapter.parameters
+        for name, shape in self._adaptable.items():
+            empty = np.zeros([width or 0 for width in shape], np.float32)
+            value = given.get(name) or onnxruntime.OrtValue.ortvalue_from_numpy(empty)
+            self._binding.bind_ortvalue_input(name, value)
 
     def run(self, tokens: NDArray[np.int64], *, position: int, last: int = 1) -> NDArray[np.float32]:
         """Read tokens, and return what may follow the last of them.

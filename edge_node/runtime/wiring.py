@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +13,7 @@ from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
 from edge_node.knowledge.library import Library
 from edge_node.lifecycle import CommandLifecycle
+from edge_node.model.adapted import AdaptedModel
 from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
@@ -29,7 +30,7 @@ from edge_node.understand.drafting import ModelDrafting
 from edge_node.understand.prompts import openings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edge_node.config.loaded import Configuration
@@ -49,10 +50,12 @@ class Models:
     Attributes:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
+        adapted: The language model with the adapters of nodes, by the nodes' names.
     """
 
     language: LanguageModel
     embedder: Embedder
+    adapted: Mapping[str, LanguageModel] = field(default_factory=dict)
 
 
 def load_models(configuration: Configuration, *, progress: Progress) -> Models:
@@ -66,14 +69,21 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
+    adapters = {
+        node.name: node.folder / node.spec.model.adapter
+        for node in configuration.nodes
+        if node.spec.model.adapter
+    }
     language = OnnxLanguageModel.open(
         folder,
         context=wanted.context,
         threads=_threads(configuration),
         prefixes=prefixes_folder(),
         prefix_bytes=wanted.prefixes,
+        adapters=adapters,
     )
-    return Models(language, load_embedder(configuration, progress=progress))
+    adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
+    return Models(language, load_embedder(configuration, progress=progress), adapted)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
@@ -145,11 +155,14 @@ def assemble(
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
+        drafting=ModelDrafting(
+            nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
+        ),
         gate=gate,
         announcing=announcing,
         journal=journal,
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
-    preparation = Preparation(models.language, openings(nodes))
+    plain = [node for node in nodes if node.name not in models.adapted]
+    preparation = Preparation(models.language, openings(plain))
     return Assembly(pipeline, announcing, lifecycle, library, twin, preparation)

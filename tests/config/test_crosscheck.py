@@ -478,3 +478,14 @@ def test_problems_come_in_the_order_of_the_file(plant: Any) -> None:
 
     keys = [problem.key for problem in caught.value.problems]
     assert keys == ["knowledge[0]", "triggers.hot.when", "commands.set_speed.expect.field"]
+
+
+def test_an_adapter_that_is_not_there_is_refused(plant: Any) -> None:
+    plant.change_node("stale: 30s", "stale: 30s\nmodel: {adapter: own.onnx_adapter}")
+
+    problem = only_problem(plant)
+
+    assert (problem.key, problem.came) == ("model.adapter", "'own.onnx_adapter', which is none")
+
+    (plant.node.parent / "own.onnx_adapter").touch()
+    assert load_node(plant.node).spec.model.adapter == "own.onnx_adapter"

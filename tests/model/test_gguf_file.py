@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 
-from edge_node.errors import ModelCorrupt, ModelUnsupported
+from edge_node.errors import ModelCorrupt, ModelError, ModelUnsupported
+from edge_node.model.build import build_language_model
 from edge_node.model.gguf_file import GgufFile
+from tests.model.conftest import write_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,5 +73,55 @@ def test_another_architecture_is_refused_with_those_that_run(tmp_path: Path) -> 
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(ModelUnsupported, match="among llama, came mamba"):
+    with pytest.raises(ModelUnsupported, match="among llama, qwen2, qwen3, came mamba"):
         GgufFile.open(path)
+
+
+def test_a_length_past_the_end_is_corrupt_before_anything_loops_over_it(
+    tiny_gguf: Path, tmp_path: Path
+) -> None:
+    content = bytearray(tiny_gguf.read_bytes())
+    at = content.index(b"tokenizer.ggml.tokens") + len(b"tokenizer.ggml.tokens") + 8
+    content[at : at + 8] = (2**40).to_bytes(8, "little")
+    path = tmp_path / "altered.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelCorrupt, match=f"{2**40} entries"):
+        GgufFile.open(path)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_head_with_altered_bytes_is_read_or_refused_and_never_crashes(
+    tiny_gguf: Path, tmp_path: Path, seed: int
+) -> None:
+    whole, random = tiny_gguf.read_bytes(), np.random.default_rng(seed)
+    head = whole.index(b"blk.1.ffn_down.weight") + 60
+    path = tmp_path / "altered.gguf"
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for at in random.integers(0, head, 3):
+            content[at] ^= int(random.integers(1, 256))
+        path.write_bytes(content)
+        try:
+            build_language_model(path, tmp_path / "built", progress=lambda _done, _total: None)
+        except ModelError:
+            refused += 1
+    assert refused
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path)
+    reader = GGUFReader(path, "r+")
+    tensor = next(tensor for tensor in reader.tensors if tensor.name == "blk.1.ffn_up.weight")
+    tensor.data[3, :2] = (0, 0x7C)  # a scale of infinity
+    reader.data.flush()
+    with pytest.raises(ModelCorrupt, match=r"numbers in blk\.1\.ffn_up\.weight"):
+        GgufFile.open(path).tensor("blk.1.ffn_up.weight")
+
+
+def test_a_type_that_is_not_supported_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, kind=GGMLQuantizationType.MXFP4)
+    with pytest.raises(ModelUnsupported, match=r"Q4_1, .*Q6_K, came MXFP4 in token_embd\.weight"):
+        build_language_model(path, tmp_path / "built", progress=lambda _done, _total: None)
