@@ -54,11 +54,13 @@ class Announcing:
 
     Attributes:
         topics: Topics of the edge.
-        clock: Wall clock, seconds since the epoch.
+        clock: Seconds since the epoch, by the clock that commands expire by.
+        wall: The time of day that envelopes carry; by `clock` where left out.
     """
 
     topics: EdgeTopics
     clock: Callable[[], float]
+    wall: Callable[[], float] | None = None
 
     def outgoing(self, decisions: Sequence[Decision], moved: Sequence[Command]) -> tuple[Outgoing, ...]:
         """Return what devices and people get: commands, their lives, replies and events."""
@@ -91,7 +93,7 @@ class Announcing:
             told.append(replace(order(command), expiry_s=left_s))
         if command:
             told += self.life(command)
-        data = {"operation": operated.operation, "text": operated.text, "final": True}
+        data = {**operated.data, "operation": operated.operation, "text": operated.text, "final": True}
         if command:
             data = {**command_data(command), **data}
         topic = self.topics.operation_response(operated.user, operated.operation)
@@ -118,7 +120,7 @@ class Announcing:
     ) -> Outgoing:
         """Return a message of edge_node's own: `v id ts src corr type data`."""
         raw = corr.encode("utf-8", "surrogateescape")
-        stamp = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
+        stamp = datetime.fromtimestamp((self.wall or self.clock)(), UTC).isoformat(timespec="milliseconds")
         body = {
             "v": 1,
             "id": new_id(),

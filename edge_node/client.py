@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
-from edge_node.errors import BrokerRefused, BrokerUnreachable, EdgeSilent, PayloadInvalid
+from edge_node.errors import BrokerRefused, BrokerUnreachable, EdgeSilent, OperationRefused, PayloadInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import Outgoing
 from edge_node.payloads import read_json
@@ -160,6 +160,31 @@ class Client:
         if not self._stop_known.wait(timeout_s):
             raise EdgeSilent(self._topics.edge, timeout_s=timeout_s)
         return self.operate("reset_stop", timeout_s=timeout_s, stop_id=self._stop_id)
+
+    def devices(self, *, node: str = "", timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """Return what the edge knows of devices, in the order of nodes and names.
+
+        Each has `node`, `device`, `online`, `seen_at` and `fields`: name to `value`, `at`, `age_s`, `fresh`,
+        `topic`, `entry`, and where something was ordered and not reported since `desired`.
+
+        Args:
+            node: The devices of one node; of all where left out.
+            timeout_s: Longest wait for each answer.
+
+        Raises:
+            EdgeSilent: No answer came in time.
+            OperationRefused: The edge does not know the operation, or not the node.
+        """
+        known: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            reply = self.operate("devices", timeout_s=timeout_s, node=node, after=after)
+            if reply.kind == "error":
+                raise OperationRefused("devices", reason=reply.text)
+            known += reply.data.get("devices", [])
+            after = reply.data.get("after", "")
+            if not after:
+                return known
 
     def operate(self, operation: str, *, timeout_s: float = 10.0, **body: str) -> Reply:
         """Ask the edge for an operation, such as `approve`, and return what it answers.

@@ -21,7 +21,8 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── BrokerUnreachable     no connection (retryable)
     │   ├── BrokerRefused         the broker answered no (exit status 78 where retrying cannot help)
     │   ├── Withheld              a command that an operational stop kept from leaving
-    │   └── EdgeSilent            an edge did not answer in time (retryable)
+    │   ├── EdgeSilent            an edge did not answer in time (retryable)
+    │   └── OperationRefused      an edge did not do what it was asked for
     ├── DatabaseError             a database file cannot be opened, read or written
     │   └── JournalError          the same of the journal
     ├── KnowledgeError
@@ -312,6 +313,15 @@ class EdgeSilent(BusError):
             f"edge {edge}: expected a reply within {timeout_s:g} s, came none",
             hint="is it running? `edge-node run` says so in its log, and its status topic tells",
         )
+
+
+class OperationRefused(BusError):
+    """An edge did not do what it was asked for."""
+
+    code = "operation_refused"
+
+    def __init__(self, operation: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(f"{operation}: refused: {reason}", hint=hint)
 
 
 class DatabaseError(EdgeNodeError):

@@ -109,6 +109,52 @@ class DeviceState:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldReport:
+    """All that is known of one field of a device.
+
+    Attributes:
+        name: Field name.
+        value: Last value; None where the device tells none.
+        at: When it held, seconds since the epoch; None where it was never told.
+        fresh: Whether it can be relied on; otherwise it counts as unknown.
+        topic: Topic it came from, or empty.
+        entry: Place of the node's `listen` entry that read it, from 0, or None.
+        desired: What was ordered and not reported since, or None.
+        desired_at: When it was ordered, or None.
+        command_id: The command that ordered it, or empty.
+    """
+
+    name: str
+    value: Any
+    at: float | None
+    fresh: bool
+    topic: str = ""
+    entry: int | None = None
+    desired: Any = None
+    desired_at: float | None = None
+    command_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """All that is known of one device, as one node sees it, stale or not.
+
+    Attributes:
+        node: The node whose field names are used.
+        device: The device.
+        online: Whether it has spoken lately.
+        seen_at: Time of the last message, seconds since the epoch.
+        fields: Its fields by name.
+    """
+
+    node: str
+    device: str
+    online: bool
+    seen_at: float
+    fields: tuple[FieldReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StateRow:
     """Something a stage remembers and wants back after a restart.
 
@@ -116,11 +162,13 @@ class StateRow:
         owner: The stage it belongs to: `twin` or `triggers`.
         key: What it is about, unique for its owner.
         body: What is remembered, as JSON; None where it is to be forgotten.
+        turn: When it was taken, counted up; a row never replaces one that was taken after it.
     """
 
     owner: str
     key: str
     body: str | None
+    turn: int = 0
 
 
 class RequestKind(StrEnum):
@@ -438,6 +486,7 @@ class Operated:
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
         command: The command whose state it changed, or None.
+        data: What else the answer holds, by key.
     """
 
     operation: str
@@ -445,6 +494,7 @@ class Operated:
     correlation: str
     text: str
     command: Command | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

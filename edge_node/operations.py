@@ -1,4 +1,4 @@
-"""What people ask of the edge itself: approve or cancel a command, reset an operational stop.
+"""What people ask of the edge itself: approve or cancel a command, reset an operational stop, list devices.
 
 Knows the topics of operations, who may ask for which, and the stages that carry them out; knows no bus,
 no file and no thread. An approval goes through the gate again: what was true when a command was proposed
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge_node.device_page import device_page
 from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, TopicInvalid
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
 from edge_node.payloads import read_correlation, read_json
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
-    from edge_node.protocols import Gate, Lifecycle, OperationalStop
+    from edge_node.protocols import Gate, Lifecycle, OperationalStop, Twin
     from edge_node.topics import EdgeTopics
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "approve": ("command_id", "correlation"),
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
+    "devices": ("node", "after", "correlation"),
 }
 _MAX_IDENTIFIER = 64
 
@@ -41,6 +43,7 @@ class _Asked:
         at: When it came, seconds since the epoch.
         subject: Identifier of the command or the stop that it is about; may be empty for a stop.
         correlation: Correlation of the request.
+        body: All that the request says.
     """
 
     operation: str
@@ -48,6 +51,7 @@ class _Asked:
     at: float
     subject: str
     correlation: str
+    body: Mapping[str, str]
 
 
 class OperatorDesk:
@@ -59,6 +63,7 @@ class OperatorDesk:
         lifecycle: The commands.
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
+        twin: What is known of devices.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class OperatorDesk:
         lifecycle: Lifecycle,
         gate: Gate,
         stop: OperationalStop,
+        twin: Twin,
     ) -> None:
         self._approvers = frozenset(runtime.operators.approve)
         self._resetters = frozenset(runtime.stop.reset)
@@ -77,6 +83,7 @@ class OperatorDesk:
         self._lifecycle = lifecycle
         self._gate = gate
         self._stop = stop
+        self._twin = twin
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -94,6 +101,8 @@ class OperatorDesk:
                 return self._approve(asked)
             case "cancel":
                 return self._cancel(asked)
+            case "devices":
+                return self._devices(asked)
         return self._reset(asked)
 
     def _approve(self, asked: _Asked) -> Operated:
@@ -128,6 +137,12 @@ class OperatorDesk:
         )
         return Operated(asked.operation, asked.user, asked.correlation, self._stop.status)
 
+    def _devices(self, asked: _Asked) -> Operated:
+        reports = self._twin.reports(node=asked.body.get("node", ""), after=asked.body.get("after", ""))
+        page = device_page(reports, now=asked.at)
+        text = f"{len(page['devices'])} devices" + (", and more" if page["after"] else "")
+        return Operated(asked.operation, asked.user, asked.correlation, text, data=page)
+
     def _read(self, message: Message, *, user: str, operation: str) -> _Asked:
         if message.retained:
             raise EnvelopeInvalid(
@@ -146,7 +161,7 @@ class OperatorDesk:
             came = f"{len(subject)} characters" if subject else "none"
             raise EnvelopeInvalid(_KEYS[operation][0], expected="an identifier", came=came)
         correlation = read_correlation(message.correlation, own=body.get("correlation", ""))
-        return _Asked(operation, user, message.received_at, subject, correlation)
+        return _Asked(operation, user, message.received_at, subject, correlation, body)
 
     def _body(self, payload: bytes, *, known: tuple[str, ...]) -> dict[str, str]:
         limits = self._limits

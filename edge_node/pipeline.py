@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge_node.errors import EdgeNodeError
+from edge_node.errors import EdgeNodeError, JournalError
+from edge_node.memory import Memory
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
-    from edge_node.messages import Command, Draft, Message, Operated, Passage, Request
+    from edge_node.messages import Command, Draft, Message, Operated, Passage, Request, StateRow
     from edge_node.protocols import (
         Announcing,
         Drafting,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         Journal,
         Lifecycle,
         Operations,
+        Remembering,
         Retrieval,
         Triggers,
         Twin,
@@ -34,7 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages, in the order in which a message meets them."""
+    """The stages, in the order in which a message meets them.
+
+    Attributes:
+        remembering: Those whose memory outlives the process, by the owner that their rows name.
+    """
 
     twin: Twin
     lifecycle: Lifecycle
@@ -46,6 +53,7 @@ class Stages:
     gate: Gate
     announcing: Announcing
     journal: Journal
+    remembering: Mapping[str, Remembering] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -87,14 +95,68 @@ class Result:
     operated: Operated | None = None
 
 
+@dataclass(slots=True)
+class _Begun:
+    """A message, or the passing of time, up to where something is decided.
+
+    Attributes:
+        message: The message; None for the passing of time.
+        key: By what it is found again after a restart.
+        requests: What wants a decision.
+        moved: Commands whose state changed.
+        operated: What came of an operation.
+        states: What stages remember of it and is not on the disk yet.
+    """
+
+    message: Message | None
+    key: str
+    requests: tuple[Request, ...]
+    moved: tuple[Command, ...] = ()
+    operated: Operated | None = None
+    states: Sequence[StateRow] = ()
+
+    @property
+    def fired(self) -> bool:
+        """Whether a trigger fired, which remembers it."""
+        return any(request.trigger for request in self.requests)
+
+
 class Pipeline:
     """The stages in order."""
 
     def __init__(self, stages: Stages, *, passages: int) -> None:
         self._stages = stages
         self._passages = passages
-        # What one verdict allows counts for the next, whichever thread it is on.
+        self._memory = Memory(stages.remembering, states=stages.journal.states)
+        # What one verdict allows counts for the next, whichever thread it is on; and what a stage remembers
+        # is taken together with the message that changed it, and with no half of another one.
         self._one_at_a_time = threading.Lock()
+
+    def restore(self) -> None:
+        """Give the stages what they remembered; to be called once, before the first message."""
+        self._memory.restore()
+
+    def save(self) -> bool:
+        """Write what stages remember and is not on the disk yet; return whether there was anything.
+
+        To be called between two messages, on the thread that begins them.
+
+        Raises:
+            JournalError: It is not on the disk; it goes with the next rows.
+        """
+        with self._one_at_a_time:
+            rows = self._memory.take(urgent=False)
+        self._stages.journal.states.remember(rows)
+        return bool(rows)
+
+    def interrupted(self, *, but: Iterable[Message]) -> list[Generator[Result | None, None, None]]:
+        """Return the rest of the paths that waited for the model when the last run ended.
+
+        Args:
+            but: Messages that begin again anyway.
+        """
+        left = self._memory.interrupted(but=[message.id for message in but])
+        return [self._decide(_Begun(None, key, requests), Trace()) for key, requests in left]
 
     def path(self, message: Message | None, *, now: float) -> Generator[Result | None, None, None]:
         """Yield None where the rest needs the model, and at the end the result.
@@ -109,15 +171,30 @@ class Pipeline:
         Raises:
             InputError: The message cannot be read; its sender can mend it.
         """
-        do, trace, decisions = self._stages, Trace(), list[Decision]()
+        trace = Trace()
+        with self._one_at_a_time:
+            begun = self._begin(message, trace, now=now)
+        trace.lap("trigger")
+        yield from self._decide(begun, trace)
+
+    def _begin(self, message: Message | None, trace: Trace, *, now: float) -> _Begun:
+        """Return what a message, or the passing of time, has led to before anything is decided."""
+        do = self._stages
         seen = do.twin.observe(message) if message else ()
         trace.lap("twin")
         moved = do.lifecycle.observe(seen) if message else do.lifecycle.due(now)
-        with self._one_at_a_time:
-            operated = do.operations.carry_out(message) if message else None
-        requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
-        trace.lap("trigger")
-        for request in requests:
+        operated = do.operations.carry_out(message) if message else None
+        requests = self._memory.begun(message.id) if message else None
+        if requests is None:
+            requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
+        do.twin.follow(moved)
+        states = self._memory.take(urgent=True)
+        key = message.id if message else requests[0].id if requests else ""
+        return _Begun(message, key, requests, moved=moved, operated=operated, states=states)
+
+    def _decide(self, begun: _Begun, trace: Trace) -> Generator[Result | None, None, None]:
+        do, decisions = self._stages, list[Decision]()
+        for request in begun.requests:
             verdict, command = None, None
             passages: tuple[Passage, ...] = ()
             record: Mapping[str, object] = {}
@@ -125,6 +202,7 @@ class Pipeline:
                 draft = do.understanding.draft(request)
                 trace.lap("understand")
                 if isinstance(draft, Open):
+                    self._put_down(begun)
                     yield None
                     trace.skip()
                     if draft.question:
@@ -144,19 +222,72 @@ class Pipeline:
             decisions.append(
                 Decision(request, draft, verdict, command, passages, states, stages_ms, record),
             )
-        changed = [*moved, *(decision.command for decision in decisions if decision.command)]
-        outgoing = do.announcing.outgoing(decisions, moved)
-        if operated:
-            changed += [operated.command] if operated.command else []
-            outgoing += do.announcing.response(operated)
-        do.journal.conclude(message, decisions=decisions, commands=changed, outgoing=outgoing)
+        self._conclude(begun, decisions)
         trace.lap("journal")
-        yield Result(tuple(decisions), moved, trace.stages_ms, operated)
+        yield Result(tuple(decisions), begun.moved, trace.stages_ms, begun.operated)
+
+    def _put_down(self, begun: _Begun) -> None:
+        """Write what fired, before it waits for the model while others go on.
+
+        What later messages change may reach the disk before this one ends: then its triggers must not be
+        asked again after a crash, for they remember that they have fired.
+        """
+        if not begun.fired or self._memory.recorded(begun.key):
+            return
+        record = self._memory.record(begun.key, begun.requests)
+        states, begun.states = begun.states, ()
+        # What the disk refuses is written later, together with this record.
+        with suppress(JournalError):
+            self._stages.journal.states.remember((*states, record))
+
+    def _conclude(self, begun: _Begun, decisions: Sequence[Decision]) -> None:
+        do, operated = self._stages, begun.operated
+        issued = [decision.command for decision in decisions if decision.command]
+        outgoing = do.announcing.outgoing(decisions, begun.moved)
+        if operated:
+            issued += [operated.command] if operated.command else []
+            outgoing += do.announcing.response(operated)
+        with self._put_back(begun.key, begun.requests if begun.fired else ()) as forgotten:
+            do.journal.conclude(
+                begun.message,
+                decisions=decisions,
+                commands=[*begun.moved, *issued],
+                outgoing=outgoing,
+                states=[*begun.states, *self._followed(issued), *forgotten],
+            )
+
+    @contextmanager
+    def _put_back(self, key: str, requests: tuple[Request, ...]) -> Generator[list[StateRow], None, None]:
+        """Give the rows that forget the requests of a message; keep those where it cannot end on the disk.
+
+        What its triggers remember may reach the disk later all the same, and the message comes again after
+        a restart.
+        """
+        forgotten = [self._memory.forget(key)] if self._memory.recorded(key) else []
+        try:
+            yield forgotten
+        except JournalError:
+            if requests:
+                self._stages.journal.states.postpone([self._memory.record(key, requests)])
+            raise
+
+    def _followed(self, commands: Sequence[Command]) -> Sequence[StateRow]:
+        if not commands:
+            return ()
+        with self._one_at_a_time:
+            self._stages.twin.follow(commands)
+            return self._memory.take(urgent=True)
+
+    def follow(self, commands: Sequence[Command]) -> None:
+        """Take up commands whose state changed outside the path of a message."""
+        with self._one_at_a_time:
+            self._stages.twin.follow(commands)
 
     def bury(self, message: Message, error: EdgeNodeError) -> None:
         """Write the end of a message that cannot be handled, and tell its sender why."""
         told = self._stages.announcing.refusal(message, error)
-        self._stages.journal.conclude(message, outgoing=told, dead=error.code)
+        with self._put_back(message.id, self._memory.recorded(message.id)) as forgotten:
+            self._stages.journal.conclude(message, outgoing=told, dead=error.code, states=forgotten)
 
     def _states(self, request: Request, draft: Draft) -> dict[str, Mapping[str, object]]:
         """Return what was known of the devices that a request or its draft names."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Command,
         CommandDraft,
         Decision,
+        DeviceReport,
         DeviceState,
         Draft,
         Generation,
@@ -75,6 +76,12 @@ class Twin(Protocol):
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
 
+    def reports(self, *, node: str = "", after: str = "") -> Iterator[DeviceReport]:
+        """Yield all that is known of devices, of one node or all, behind `NODE/DEVICE` in their order."""
+
+    def follow(self, commands: Sequence[Command]) -> None:
+        """Take up what commands want of their devices, as the commands are now."""
+
 
 class Remembering(Protocol):
     """A stage whose memory outlives the process."""
@@ -89,6 +96,23 @@ class Remembering(Protocol):
 
     def restore(self, rows: Iterable[StateRow]) -> None:
         """Take up what an earlier process remembered; a row that cannot be read is left out, and told."""
+
+
+class States(Protocol):
+    """Where the rows of stages are kept."""
+
+    def remember(self, rows: Sequence[StateRow]) -> None:
+        """Write rows, and what the disk refused before, in one transaction."""
+
+    def postpone(self, rows: Iterable[StateRow]) -> None:
+        """Keep rows that go with the next ones of `remember`."""
+
+    def remembered(self, owner: str) -> Sequence[StateRow]:
+        """Return what a stage remembered, in the order in which it was taken."""
+
+    @property
+    def last_turn(self) -> int:
+        """The turn of the row that was taken last; 0 where there is none."""
 
 
 class Triggers(Protocol):
@@ -218,8 +242,13 @@ class Journal(Protocol):
         commands: Sequence[Command] = (),
         outgoing: Iterable[Outgoing] = (),
         dead: str = "",
+        states: Sequence[StateRow] = (),
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it."""
+
+    @property
+    def states(self) -> States:
+        """What stages remember over a restart."""
 
 
 class Progress(Protocol):

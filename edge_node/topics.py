@@ -39,6 +39,26 @@ def check_topic(topic: str) -> str:
     return topic
 
 
+def may_overlap(one: str, other: str) -> bool:
+    """Return whether some topic matches both of two MQTT topic filters.
+
+    What a shared subscription delivers counts as what its filter does.
+    """
+    left, right = (_unshared(name).split("/") for name in (one, other))
+    for mine, theirs in zip(left, right, strict=False):
+        if "#" in (mine, theirs):
+            return True
+        if mine != theirs and "+" not in (mine, theirs):
+            return False
+    # `a/#` matches `a` itself too.
+    longer = max(left, right, key=len)[min(len(left), len(right)) :]
+    return longer in ([], ["#"])
+
+
+def _unshared(name: str) -> str:
+    return name.split("/", 2)[2] if name.startswith("$share/") else name
+
+
 @dataclass(frozen=True, slots=True)
 class TopicPattern:
     """A topic in which names in braces stand for one level each, as in `plant/{pump}/telemetry`.

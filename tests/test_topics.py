@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from edge_node.errors import TopicInvalid
-from edge_node.topics import EdgeTopics, TopicPattern, check_topic, is_name
+from edge_node.topics import EdgeTopics, TopicPattern, check_topic, is_name, may_overlap
 
 TOPICS = EdgeTopics("hall-3")
 LEVELS = st.text(
@@ -167,3 +169,18 @@ def test_the_topics_of_an_edge_stand_below_its_root() -> None:
         "edge/v1/hall-3/event/hot",
         "edge/v1/hall-3/dead/busy",
     ]
+
+
+def test_filters_overlap_exactly_where_some_topic_matches_both() -> None:
+    topics = ["/".join(levels) for depth in (1, 2, 3, 4) for levels in product("ab", repeat=depth)]
+    starts = [levels for depth in (0, 1, 2, 3) for levels in product("ab+", repeat=depth)]
+    filters = ["/".join([*start, *end]) for start in starts for end in ([], ["#"]) if start or end]
+    matching = {name: {topic for topic in topics if topic_matches_sub(name, topic)} for name in filters}
+
+    for one, other in product(filters, repeat=2):
+        assert may_overlap(one, other) == bool(matching[one] & matching[other]), (one, other)
+
+
+def test_a_shared_subscription_overlaps_as_its_filter_does() -> None:
+    assert may_overlap("$share/halls/a/+", "a/b")
+    assert not may_overlap("$share/halls/a/+", "b/+")

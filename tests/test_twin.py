@@ -218,7 +218,7 @@ def test_a_full_twin_refuses_new_devices_goes_on_with_known_ones_and_says_so_onc
             plant.clock.now += 30
 
     assert plant.twin.devices("pump-guard") == ("pump-1", "pump-2")
-    assert plant.twin.refused == 10
+    assert plant.twin.refusals.devices == 10
     assert [line["event"] for line in lines] == ["device refused"]
     assert plant.say("plant/pump-2/telemetry", {"speed": 9})[0].fields == {"speed": 9}
 
@@ -234,7 +234,7 @@ def test_a_level_that_is_no_device_name_is_refused(name: str) -> None:
 
     assert plant.say(f"plant/{name}/telemetry", {"speed": 1}) == ()
     assert plant.twin.devices("pump-guard") == ()
-    assert plant.twin.refused == 1
+    assert plant.twin.refusals.devices == 1
 
 
 LEVEL = st.sampled_from(["a", "b", "c", ""])

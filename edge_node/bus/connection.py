@@ -1,4 +1,4 @@
-"""One connection to a broker, from its CONNECT to its end: the one door to paho.
+"""One connection to a broker, from its CONNECT to its end: the door to paho.
 
 Knows MQTT as paho speaks it; knows nothing of the next connection, of the journal or of what messages
 mean. Each connection has a paho client of its own, so that nothing paho kept from an earlier one is sent
@@ -30,8 +30,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_node.bus.access import connect_problem, password, tls_context
+from edge_node.bus.frugal import FrugalClient, send_at_once
 from edge_node.bus.mailbox import Mailbox
-from edge_node.bus.reading import ReadAhead, Watch
+from edge_node.bus.reading import Watch
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.subscriptions import portions
 from edge_node.bus.terms import Ending
@@ -42,6 +43,7 @@ from edge_node.messages import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edge_node.bus.reading import Publication
     from edge_node.bus.terms import Delivery, Events, Terms
     from edge_node.messages import Outgoing
 
@@ -74,6 +76,8 @@ class Connection:
         self._watch = Watch(self._mailbox.fileno())
         self._waiting: deque[Delivery] = deque()
         self._unanswered: dict[int, Delivery] = {}
+        self._answers: deque[int] = deque()
+        self._called = False
         self._subscribing: dict[int, Mapping[str, int]] = {}
         self._largest_bytes: int | None = None
         self._window = _UNANSWERED
@@ -126,7 +130,10 @@ class Connection:
     def acknowledge(self, receipt: Receipt) -> None:
         """Tell the broker that a delivery of this connection is safe; of any other, do nothing."""
         if receipt.epoch == self.epoch and receipt.qos:
-            self._mailbox.put(lambda: self._client.ack(receipt.mid, receipt.qos))
+            self._answers.append(receipt.mid)
+            if not self._called:
+                self._called = True
+                self._mailbox.put(self._answer)
 
     def subscribe(self, filters: Mapping[str, int]) -> None:
         """Ask for messages: topic filter to the highest quality of service."""
@@ -148,9 +155,15 @@ class Connection:
 
     # The rest runs on the thread of the connection.
 
-    def _make_client(self) -> _ReadingAhead:
+    def _answer(self) -> None:
+        """Acknowledge, in the order in which it was asked for, all that was asked for by now."""
+        # Before they are taken: who adds one after the last was taken must call again.
+        self._called = False
+        self._client.acknowledge([self._answers.popleft() for _ in range(len(self._answers))])
+
+    def _make_client(self) -> FrugalClient:
         broker = self._terms.broker
-        client = _ReadingAhead(
+        client = FrugalClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._terms.client_id,
             clean_session=None if self._five else broker.session == 0,
@@ -160,10 +173,11 @@ class Connection:
         )
         client.max_inflight_messages = 0  # the window is kept here, where the broker's own limit is known
         client.connect_timeout = _ANSWER_S
-        client.on_socket_open = _send_at_once
+        client.on_socket_open = send_at_once
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
+        client.on_message = lambda _client, _data, came: self._on_message(came)
+        client.on_plain = self._on_message
         client.on_publish = self._on_publish
         client.on_log = self._on_log
         client.on_subscribe = self._on_subscribe
@@ -308,6 +322,8 @@ class Connection:
             return
         self._deadline_s = None
         self._opened = True
+        # Only a failed handshake is told there, and paho would write a line for each message.
+        self._client.on_log = None
         self._largest_bytes = getattr(answer, "MaximumPacketSize", None)
         self._window = min(_UNANSWERED, getattr(answer, "ReceiveMaximum", _UNANSWERED))
         self._events.opened(bool(flags.session_present))
@@ -333,7 +349,7 @@ class Connection:
             self._alert = True
             self._reason = f"the broker ended the TLS handshake: {said} (check cert_file and key_file)"
 
-    def _on_message(self, _client: Client, _data: Any, came: MQTTMessage) -> None:
+    def _on_message(self, came: MQTTMessage | Publication) -> None:
         self._came += 1
         receipt = Receipt(came.mid, came.qos, self.epoch)
         size = len(came.payload)
@@ -375,22 +391,6 @@ class Connection:
             if code.value < asked:
                 _log.warning("subscription_weakened", filter=name, asked=asked, granted=code.value)
         self._events.subscribed(answers)
-
-
-class _ReadingAhead(Client):
-    """A paho client that asks the socket once for many packets, where paho asks three times for each."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.ahead = ReadAhead()
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        return self.ahead.take(bufsize, read=super()._sock_recv)
-
-
-def _send_at_once(_client: Client, _data: Any, sock: Any) -> None:
-    # Acknowledgements are tiny; collected by Nagle's algorithm they would wait 40 ms for each other.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _words(code: ReasonCode, said: Properties | None) -> str:

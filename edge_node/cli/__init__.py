@@ -19,6 +19,7 @@ _COMMANDS = {
     "ask": ("edge_node.cli.ask", "ask", "Ask a running edge, or give it an order."),
     "approve": ("edge_node.cli.operate", "approve", "Approve a command that waits for a person."),
     "cancel": ("edge_node.cli.operate", "cancel", "Cancel a command that waits for a person."),
+    "devices": ("edge_node.cli.devices", "devices", "List the devices of a running edge."),
     "stop": ("edge_node.cli.stop", "stop", "Stop an edge: no command leaves it until it is reset."),
     "demo": ("edge_node.cli.demo", "demo", "Show everything at work on this machine."),
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),

@@ -75,6 +75,8 @@ def _check_field_names(spec: NodeConfig, findings: Findings) -> None:
     arguments = {argument: name for name, command in spec.commands.items() for argument in command.args}
     seen: dict[str, int] = {}
     for index, listen in enumerate(spec.listen):
+        if listen.time is not None and "" in listen.time.split("."):
+            findings.add(("listen", index, "time"), expected="keys joined by dots", came=repr(listen.time))
         for field, place in listen.fields.items():
             path: KeyPath = ("listen", index, "fields", field)
             if not place or "" in place.split("."):

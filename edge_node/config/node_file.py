@@ -25,6 +25,13 @@ class ListenConfig(Section):
     qos: Literal[0, 1] = Field(
         default=0, description="1 journals each message and loses none; 0 only updates the twin."
     )
+    stale: Seconds | None = Field(
+        default=None, description="After this a value from here is unknown; the node's `stale` if left out."
+    )
+    time: str | None = Field(
+        default=None,
+        description="Path to the device's own time: ISO 8601, or seconds or milliseconds since 1970.",
+    )
 
 
 class TriggerConfig(Section):

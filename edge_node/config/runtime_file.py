@@ -107,6 +107,15 @@ class OperatorsConfig(Section):
     )
 
 
+class MemoryConfig(Section):
+    """What is known of devices and triggers, kept over a restart."""
+
+    save: Seconds = Field(
+        default=60.0,
+        description="How often it is written between clean stops, so that a crash takes no more than that.",
+    )
+
+
 class LogConfig(Section):
     """What is logged."""
 
@@ -139,6 +148,7 @@ class RuntimeConfig(Section):
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     knowledge: KnowledgeConfig = Field(default_factory=KnowledgeConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     operators: OperatorsConfig = Field(default_factory=OperatorsConfig)
     log: LogConfig = Field(default_factory=LogConfig)

@@ -5,11 +5,13 @@ Functions over a cursor, each within somebody's transaction; knows nothing of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_node.messages import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from edge_node.database import Cursor
 
 _COLUMNS = "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
@@ -17,9 +19,16 @@ OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  #
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
 BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages received after a time below a length and a prefix of topics, in the order they came."""
+_RECENT = (
+    f"SELECT {_COLUMNS}, sequence FROM inbox WHERE received_at > ? AND sequence > max(?,"  # noqa: S608 - names of this module
+    " (SELECT coalesce(max(sequence), 0) FROM inbox) - ?) ORDER BY sequence LIMIT 200"
+)
 _REDELIVERED_ROWS = 4096
 """How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
 dies again and again each new start adds rows for those that are delivered again."""
+
+_AT_ONCE = (32, 8, 1)
+_T = TypeVar("_T")
 
 
 def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended: bool = False) -> bool:
@@ -39,25 +48,52 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended
         _delivered_before(cursor, message) or _seen(cursor, message, since=message.received_at - request_s)
     )
     state = "done" if ended else "open"
-    cursor.execute(
-        "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"
-        " dropped_bytes, packet_id, state, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            message.id,
-            message.topic,
-            message.payload,
-            message.received_at,
-            message.qos,
-            message.retained,
-            message.response_topic,
-            message.correlation,
-            message.dropped_bytes,
-            message.packet_id,
-            state if fresh else "duplicate",
-            None if fresh and not ended else now,
-        ),
-    )
+    state = state if fresh else "duplicate"
+    insert(cursor, [row_of(message, state=state, ended_at=None if state == "open" else now)])
     return fresh
+
+
+def is_plain(message: Message) -> bool:
+    """Return whether a message cannot have come before, so that nothing has to be looked up."""
+    return not (message.redelivered or message.correlation)
+
+
+def row_of(message: Message, *, state: str = "open", ended_at: float | None = None) -> tuple[Any, ...]:
+    """Return the row of a message, for `insert`."""
+    return (
+        message.id,
+        message.topic,
+        message.payload,
+        message.received_at,
+        message.qos,
+        message.retained,
+        message.response_topic,
+        message.correlation,
+        message.dropped_bytes,
+        message.packet_id,
+        state,
+        ended_at,
+    )
+
+
+def insert(cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows in order, many with one statement."""
+    for part in _portions(rows):
+        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        cursor.execute(
+            "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"  # noqa: S608 - question marks
+            f" dropped_bytes, packet_id, state, ended_at) VALUES {places}",
+            [value for row in part for value in row],
+        )
+
+
+def _portions(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield rows in portions of few different sizes, so that few statements are ever compiled."""
+    at = 0
+    for size in _AT_ONCE:
+        while len(rows) - at >= size:
+            yield rows[at : at + size]
+            at += size
 
 
 def _delivered_before(cursor: Cursor, message: Message) -> bool:
@@ -98,12 +134,34 @@ def end(cursor: Cursor, message_id: str, *, dead: str, now: float) -> bool:
     return cursor.rowcount == 1
 
 
+def end_all(cursor: Cursor, message_ids: Sequence[str], *, now: float) -> bool:
+    """Return whether all messages were open and have ended now, with nothing to tell of them."""
+    ended = 0
+    for part in _portions(message_ids):
+        places = ", ".join("?" * len(part))
+        cursor.execute(
+            "UPDATE inbox SET state = 'done', reason = '', ended_at = ?"  # noqa: S608 - question marks
+            f" WHERE state = 'open' AND id IN ({places})",
+            (now, *part),
+        )
+        ended += cursor.rowcount
+    return ended == len(message_ids)
+
+
 def leave(cursor: Cursor, message_id: str, *, now: float) -> None:
     """End an open message as a duplicate: another edge answers it."""
     cursor.execute(
         "UPDATE inbox SET state = 'duplicate', ended_at = ? WHERE id = ? AND state = 'open'",
         (now, message_id),
     )
+
+
+def recent(execute: Callable[..., list[tuple[Any, ...]]], *, since: float, last: int) -> Iterator[Message]:
+    """Yield those of the last messages that were received after a time, ended or not, as they came."""
+    place = 0
+    while rows := execute(_RECENT, (since, place, last)):
+        place = rows[-1][-1]
+        yield from map(message_from, rows)
 
 
 def message_from(row: tuple[Any, ...]) -> Message:

@@ -6,50 +6,36 @@ Knows values and tables; knows nothing of MQTT or of why something was decided.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
-from edge_node.journal import inbox, outbox
-from edge_node.journal.pruning import prune
-from edge_node.journal.records import command_from, decision_record
+from edge_node.journal import inbox, memory, outbox
+from edge_node.journal.pruning import Retention, prune
+from edge_node.journal.records import command_from, decision_record, put_decision
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edge_node.database import Cursor
     from edge_node.journal.outbox import Parcel
-    from edge_node.messages import Command, CommandState, Decision, Message, Outgoing
+    from edge_node.journal.writer import Row
+    from edge_node.messages import Command, CommandState, Decision, Message, Outgoing, StateRow
 
 _PRUNE_EVERY = 32
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long the journal remembers what has ended.
-
-    Attributes:
-        age_s: Longest time.
-        rows: Most rows of each table.
-        request_s: Time within which the same request from the same caller counts as sent twice.
-    """
-
-    age_s: float = 30 * 86_400.0
-    rows: int = 50_000
-    request_s: float = 3600.0
 
 
 class Journal:
     """The journal of one edge; every method may be called from any thread.
 
     Attributes:
+        states: What stages remember over a restart.
         crowded_out: Announcements that were given up because too many others came behind them unsent.
     """
 
@@ -59,6 +45,7 @@ class Journal:
         self._retention = retention
         self._writer = Writer(database)
         self._concluded = 0
+        self.states = memory.States(database, writer=self._writer)
         self.crowded_out = 0
 
     @classmethod
@@ -67,7 +54,7 @@ class Journal:
         path: Path,
         *,
         clock: Callable[[], float],
-        retention: Retention = Retention(),
+        retention: Retention | None = None,
     ) -> Journal:
         """Return the journal in `path`, made where it is missing; a corrupt file is set aside.
 
@@ -80,7 +67,7 @@ class Journal:
             JournalError: It cannot be opened or was written by a newer version.
         """
         database = Database.open(path, migrations=MIGRATIONS, set_aside=True, error=JournalError)
-        return cls(database, clock=clock, retention=retention)
+        return cls(database, clock=clock, retention=retention or Retention())
 
     @property
     def alive(self) -> bool:
@@ -119,6 +106,14 @@ class Journal:
         if not message.durable:
             on_durable()
             return
+        if inbox.is_plain(message) and not ended:
+            self._writer.add(
+                inbox.insert,
+                inbox.row_of(message),
+                done=lambda _: on_durable(),
+                failed=lambda error: _log.error("message_not_journaled", id=message.id, reason=str(error)),
+            )
+            return
         self._writer.submit(
             lambda cursor: inbox.add(
                 cursor, message, now=self._clock(), request_s=self._retention.request_s, ended=ended
@@ -136,11 +131,13 @@ class Journal:
         commands: Sequence[Command] = (),
         outgoing: Iterable[Outgoing] = (),
         dead: str = "",
+        states: Sequence[StateRow] = (),
     ) -> None:
         """Write, in one transaction, the end of a message and all that came of it.
 
-        It is on the disk on return, but for the end of a message that led to nothing: that is written
-        soon. Lost to a power cut, the message is handled once more, as the first one of the next run.
+        It is on the disk on return, but for the end of a message that led to nothing, and what stages
+        remember of it: that is written soon. Lost to a power cut, the message is handled once more, as the
+        first one of the next run.
 
         Args:
             message: The message that ends; None for what came of the passing of time.
@@ -148,6 +145,7 @@ class Journal:
             commands: Commands as they are now.
             outgoing: What is to leave, in order.
             dead: Why the message could not be handled; empty where it could.
+            states: What stages remember of it; rows that the disk refuses go with the next ones.
 
         Raises:
             JournalError: Nothing of it was written; also where the message has already ended. Of one that
@@ -157,7 +155,9 @@ class Journal:
         records = tuple((each, decision_record(each)) for each in decisions)
         ending = message if message is not None and message.durable else None
         if not (records or commands or leaving or dead):
-            if ending:
+            if states:
+                self._end_soon_with(ending, states)
+            elif ending:
                 self._end_soon(ending)
             return
 
@@ -166,21 +166,22 @@ class Journal:
             if ending:
                 self._end(cursor, ending, dead=dead, now=now)
             for decision, record in records:
-                _put_decision(cursor, decision, record=record, now=now)
+                put_decision(cursor, decision, record=record, now=now)
             for command in commands:
                 outbox.put_command(cursor, command, now=now)
             for each in leaving:
                 outbox.add(cursor, each, now=now)
+            memory.put(cursor, states)
             if self._prunes_now():
                 self._prune(cursor, now=now)
 
-        self._writer.write(write)
+        self.states.write(write, states)
 
     def _end_soon(self, message: Message) -> None:
         now = self._clock()
-        self._writer.submit(
-            lambda cursor: self._end(cursor, message, dead="", now=now),
-            one_statement=True,
+        self._writer.add(
+            self._end_rows,
+            (message.id,),
             done=lambda _: None,
             failed=lambda error: _log.error("end_not_journaled", id=message.id, reason=str(error)),
         )
@@ -191,12 +192,28 @@ class Journal:
                 failed=lambda error: _log.error("journal_not_pruned", reason=str(error)),
             )
 
+    def _end_soon_with(self, message: Message | None, states: Sequence[StateRow]) -> None:
+        now = self._clock()
+
+        def write(cursor: Cursor) -> None:
+            if message:
+                self._end(cursor, message, dead="", now=now)
+            memory.put(cursor, states)
+
+        self.states.submit(write, states)
+
+    def _end_rows(self, cursor: Cursor, rows: Sequence[Row]) -> None:
+        if not inbox.end_all(cursor, [row[0] for row in rows], now=self._clock()):
+            raise self._ended_before(rows[0][0])
+
     def _end(self, cursor: Cursor, message: Message, *, dead: str, now: float) -> None:
-        if inbox.end(cursor, message.id, dead=dead, now=now):
-            return
-        raise JournalError(
+        if not inbox.end(cursor, message.id, dead=dead, now=now):
+            raise self._ended_before(message.id)
+
+    def _ended_before(self, message_id: str) -> JournalError:
+        return JournalError(
             self._database.path,
-            reason=f"message {message.id}: expected it to be open, came one that has ended or is unknown",
+            reason=f"message {message_id}: expected it to be open, came one that has ended or is unknown",
             hint="it was handled twice; what came of the second time was not written",
         )
 
@@ -218,6 +235,10 @@ class Journal:
         """Return the messages on topics that begin with `prefix`, ended or not, in the order they came."""
         rows = self._database.execute(inbox.BELOW, (since, len(prefix), prefix))
         return tuple(inbox.message_from(row) for row in rows)
+
+    def recent(self, *, since: float, last: int = 10_000) -> Iterator[Message]:
+        """Return those of the last messages that were received after a time, ended or not, as they came."""
+        return inbox.recent(self._database.execute, since=since, last=last)
 
     @property
     def request_s(self) -> float:
@@ -375,19 +396,3 @@ class Journal:
         """Write what is queued and close the file."""
         self._writer.close()
         self._database.close()
-
-
-def _put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
-    request = decision.request
-    cursor.execute(
-        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
-        (
-            request.id,
-            request.message_id,
-            decision.draft.node or request.node,
-            request.kind.value,
-            record,
-            now,
-        ),
-    )

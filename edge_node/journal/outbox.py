@@ -22,6 +22,7 @@ OPEN_STATES = frozenset(
     {CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT, CommandState.ACKNOWLEDGED}
 )
 """States from which a command still moves on."""
+_KEPT_BYTES = 16 * 1024
 _UNDECIDED = frozenset({CommandState.PROPOSED, CommandState.SENT})
 _WITHDRAWABLE = frozenset({*_UNDECIDED, CommandState.AWAITING_APPROVAL})
 _WAITING = (
@@ -129,11 +130,12 @@ def crowd_out(cursor: Cursor, *, rows: int, now: float) -> int:
 
 
 def end(cursor: Cursor, row_id: int, *, state: str, now: float, reason: str = "") -> None:
-    """Give a piece that was to leave its last state."""
+    """Give a piece that was to leave its last state; of a long one, such as a list, no more is kept."""
     cursor.execute(
-        "UPDATE outbox SET state = ?, reason = ?, ended_at = ?"
+        "UPDATE outbox SET state = ?, reason = ?, ended_at = ?,"
+        " payload = CASE WHEN length(payload) > ? THEN x'' ELSE payload END"
         " WHERE sequence = ? AND state IN ('pending', 'sent')",
-        (state, reason, now, row_id),
+        (state, reason, now, _KEPT_BYTES, row_id),
     )
 
 

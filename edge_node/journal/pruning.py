@@ -5,6 +5,7 @@ Functions over a cursor, each within somebody's transaction; knows nothing of wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_node.journal.schema import KEPT_TABLES
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     from edge_node.database import Cursor
 
 _STEP_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the journal remembers what has ended.
+
+    Attributes:
+        age_s: Longest time.
+        rows: Most rows of each table.
+        request_s: Time within which the same request from the same caller counts as sent twice.
+    """
+
+    age_s: float = 30 * 86_400.0
+    rows: int = 50_000
+    request_s: float = 3600.0
 
 
 def prune(cursor: Cursor, *, before: float, rows: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edge_node.messages import Command, CommandState, Draft, Expectation, Origin
 
 if TYPE_CHECKING:
+    from edge_node.database import Cursor
     from edge_node.messages import Decision
 
 
@@ -59,3 +60,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
+    """Write a decision, or write it anew."""
+    request = decision.request
+    cursor.execute(
+        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
+        (
+            request.id,
+            request.message_id,
+            decision.draft.node or request.node,
+            request.kind.value,
+            record,
+            now,
+        ),
+    )

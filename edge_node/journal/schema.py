@@ -78,6 +78,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
     ("ALTER TABLE inbox ADD COLUMN packet_id INTEGER NOT NULL DEFAULT 0",),
+    (
+        """
+        CREATE TABLE memory (
+            owner TEXT NOT NULL,
+            key TEXT NOT NULL,
+            turn INTEGER NOT NULL,
+            body TEXT,
+            PRIMARY KEY (owner, key)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX memory_forgotten ON memory (turn) WHERE body IS NULL",
+    ),
 )
 
 KEPT_TABLES = {

@@ -18,7 +18,7 @@ import structlog
 from edge_node.errors import DatabaseError, EdgeNodeError, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge_node.database import Cursor, Database
 
@@ -28,22 +28,25 @@ _ROOM_S = 5.0
 
 _log = structlog.get_logger(__name__)
 
+Row = tuple[Any, ...]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Job:
     """Something to write.
 
     Attributes:
-        write: Does it, within the transaction of its batch.
+        write: Does it, within the transaction of its batch; for a row, gets all rows of its kind instead.
         done: Called with what `write` returned, on this thread, once it is on the disk.
         failed: Called with the error where it is not.
         one_statement: Whether it changes rows in one statement at most, which stands or falls by itself.
     """
 
-    write: Callable[[Cursor], Any]
+    write: Callable[..., Any]
     done: Callable[[Any], None]
     failed: Callable[[EdgeNodeError], None]
     one_statement: bool
+    row: Row | None = None
 
 
 class Writer:
@@ -91,11 +94,38 @@ class Writer:
         Raises:
             JournalError: The journal is closed, or the disk is so slow that the queue stays full.
         """
+        self._put(_Job(write, done, failed, one_statement))
+
+    def add(
+        self,
+        write: Callable[[Cursor, Sequence[Row]], None],
+        row: Row,
+        *,
+        done: Callable[[Any], None],
+        failed: Callable[[EdgeNodeError], None],
+    ) -> None:
+        """Queue a row, to be written together with others of its batch; else as `submit`.
+
+        It keeps its place among rows of its kind and before each job that was queued behind it, but not
+        among rows of another kind.
+
+        Args:
+            write: Writes rows, all or none; the same for all rows of a kind.
+            row: The row.
+            done: Called with None.
+            failed: Called with the error where it is not on the disk.
+
+        Raises:
+            JournalError: As `submit`.
+        """
+        self._put(_Job(write, done, failed, one_statement=False, row=row))
+
+    def _put(self, job: _Job) -> None:
         if self._jobs.qsize() >= _QUEUED_JOBS:
             self._wait_for_room()
         if self._closed:
             raise self._is_closed()
-        self._jobs.put(_Job(write, done, failed, one_statement))
+        self._jobs.put(job)
         if self._ended:
             # The thread ended in between and may have looked for the last time before this job was there.
             self._abandon()
@@ -166,21 +196,50 @@ class Writer:
     def _gather(self, first: _Job, cursor: Cursor, outcomes: list[tuple[Any, EdgeNodeError | None]]) -> bool:
         """Do the first job and those that wait behind it; return whether the last one of all was met."""
         began_s = time.monotonic()
+        rows: dict[Callable[..., Any], list[int]] = {}
         job: _Job | None = first
         while job is not None:
             self._taken.append(job)
-            outcomes.append(self._attempt(job, cursor))
+            if job.row is not None:
+                rows.setdefault(job.write, []).append(len(outcomes))
+                outcomes.append((None, None))
+            else:
+                self._write_rows(rows, cursor, outcomes)
+                outcomes.append(self._attempt(job.write, cursor, one_statement=job.one_statement))
             if time.monotonic() - began_s >= _BATCH_S or self._jobs.empty():
-                return False
+                break
             job = self._jobs.get_nowait()
-        return True
+        self._write_rows(rows, cursor, outcomes)
+        return job is None
 
-    def _attempt(self, job: _Job, cursor: Cursor) -> tuple[Any, EdgeNodeError | None]:
+    def _write_rows(
+        self,
+        rows: dict[Callable[..., Any], list[int]],
+        cursor: Cursor,
+        outcomes: list[tuple[Any, EdgeNodeError | None]],
+    ) -> None:
+        """Write the rows gathered so far, by their places, kind by kind; where a kind fails, row by row."""
+        for write, places in rows.items():
+            jobs = [self._taken[place] for place in places]
+            together = [job.row for job in jobs]
+            # A single row needs no savepoint: it is one statement.
+            alone = len(together) == 1
+            outcome = self._attempt(_writing(write, together), cursor, one_statement=alone)
+            if alone:
+                outcomes[places[0]] = outcome
+            elif outcome[1] is not None:
+                for place, row in zip(places, together, strict=True):
+                    outcomes[place] = self._attempt(_writing(write, [row]), cursor, one_statement=True)
+        rows.clear()
+
+    def _attempt(
+        self, write: Callable[[Cursor], Any], cursor: Cursor, *, one_statement: bool = False
+    ) -> tuple[Any, EdgeNodeError | None]:
         try:
-            if job.one_statement:
-                return self._database.statement(job.write, cursor), None
+            if one_statement:
+                return self._database.statement(write, cursor), None
             with self._database.part(cursor):
-                return job.write(cursor), None
+                return write(cursor), None
         except EdgeNodeError as problem:
             if not self._database.in_transaction:
                 raise
@@ -202,3 +261,7 @@ class Writer:
 
     def _is_closed(self) -> JournalError:
         return JournalError(self._database.path, reason="is closed")
+
+
+def _writing(write: Callable[[Cursor, Sequence[Any]], None], rows: Sequence[Any]) -> Callable[[Cursor], Any]:
+    return lambda cursor: write(cursor, rows)

@@ -48,12 +48,15 @@ class Dispatcher:
         on_concluded: Callable[[], None],
         clock: Callable[[], float],
         queue_limit: int,
+        save_s: float = 60.0,
     ) -> None:
         self._pipeline = pipeline
         self._backlog = backlog
         self._unfinished = unfinished
         self._on_concluded = on_concluded
         self._clock = clock
+        self._save_s = save_s
+        self._resumed: list[_Walk] = []
         self._model_queue: queue.Queue[_Walk | None] = queue.Queue(maxsize=queue_limit)
         self._stopping = threading.Event()
         self._threads = (
@@ -69,8 +72,11 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start both threads; what the journal holds unfinished comes first."""
-        for message in self._unfinished():
+        unfinished = self._unfinished()
+        for message in unfinished:
             self._backlog.put(message)
+        left = self._pipeline.interrupted(but=unfinished)
+        self._resumed = [_Walk(None, path) for path in left]
         for thread in self._threads:
             thread.start()
 
@@ -90,6 +96,9 @@ class Dispatcher:
 
     def _dispatch(self) -> None:
         next_tick = time.monotonic()
+        next_save = next_tick + self._save_s
+        for walk in self._resumed:
+            self._go(walk)
         while not self._stopping.is_set():
             message = self._backlog.take(timeout_s=TICK_S)
             self.progress_at = time.monotonic()
@@ -101,7 +110,16 @@ class Dispatcher:
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 self._begin(None)
+            if time.monotonic() >= next_save:
+                next_save = time.monotonic() + self._save_s
+                self._save()
         self._model_queue.put(None)
+
+    def _save(self) -> None:
+        try:
+            self._pipeline.save()
+        except JournalError as error:
+            log.warning("memory_not_saved", reason=str(error), consequence="it is tried again")
 
     def _turn_away(self) -> None:
         """Tell people whose questions found no room, before they have waited long."""
@@ -120,7 +138,9 @@ class Dispatcher:
             self._stopping.wait(TICK_S)
 
     def _begin(self, message: Message | None) -> None:
-        walk = _Walk(message, self._pipeline.path(message, now=self._clock()))
+        self._go(_Walk(message, self._pipeline.path(message, now=self._clock())))
+
+    def _go(self, walk: _Walk) -> None:
         wants_model = self._advance(walk)
         while wants_model:
             try:

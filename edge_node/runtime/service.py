@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
+from edge_node.clock import SteadyClock
 from edge_node.errors import BusError
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
@@ -24,15 +25,18 @@ from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.filters import filters_of
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
+from edge_node.runtime.readings_line import ReadingsLine
+from edge_node.runtime.remembering import remember, save
 from edge_node.runtime.standing import Standing, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models
+from edge_node.runtime.wiring import assemble, load_models, read_manuals
 from edge_node.stop import Outlet, StopFile, StopLatch
-from edge_node.topics import EdgeTopics, TopicPattern
+from edge_node.topics import EdgeTopics
 from edge_node.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ class Service:
         self._configuration = configuration
         self._topics = EdgeTopics(configuration.runtime.edge, group=configuration.runtime.group or "")
         self._boot = new_id()
+        self._clock = SteadyClock()
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
@@ -110,7 +115,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock, progress = self._configuration.runtime, time.time, LoggedProgress()
+        runtime, clock, progress = self._configuration.runtime, self._clock, LoggedProgress()
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -125,6 +130,7 @@ class Service:
             ),
             will=status(self._topics, "lost"),
             max_payload_bytes=runtime.limits.payload,
+            clock=clock,
             leaving=self._outlet.leaving,
         )
         self._standing = Standing(
@@ -139,21 +145,9 @@ class Service:
         self._assembly = assemble(
             self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
         )
-        self._read_manuals(progress)
+        read_manuals(self._assembly.library, progress=progress)
         self._prepare_exit()
         self._prepare_entry()
-
-    def _read_manuals(self, progress: LoggedProgress) -> None:
-        """Bring the index up to the manuals, and name what of them it does not hold as it should."""
-        report = self._assembly.library.build(progress=progress)
-        kinds = {
-            "manual_not_read": report.unreadable,
-            "manual_read_with_reservation": report.notes,
-            "manual_not_found": report.unmatched,
-        }
-        for kind, remarks in kinds.items():
-            for remark in remarks:
-                log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -179,8 +173,22 @@ class Service:
 
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
-        runtime, clock = self._configuration.runtime, time.time
+        runtime, clock = self._configuration.runtime, self._clock
         self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
+        self._filters, apart = filters_of(self._configuration, topics=self._topics, probe=self._probe.topic)
+        self._readings = ReadingsLine(
+            apart,
+            probe=self._topics.probe(f"{self._boot}-readings"),
+            connect=lambda listeners: MqttBus(
+                runtime.broker.model_copy(update={"session": 0.0}),
+                client_id=f"edge-node-{runtime.edge}-readings",
+                listeners=listeners,
+                max_payload_bytes=runtime.limits.payload,
+                clock=clock,
+            ),
+            on_reading=self._backlog.put,
+            on_settled=self._judge,
+        )
         self._claims = Claims(
             self._topics,
             inbox=self._journal,
@@ -195,6 +203,7 @@ class Service:
             on_concluded=self._publisher.wake,
             clock=clock,
             queue_limit=runtime.limits.queue,
+            save_s=runtime.memory.save,
         )
         self._troubles = Troubles(
             alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
@@ -215,12 +224,14 @@ class Service:
         sys.setswitchinterval(_TURN_S)
         unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
         self._assembly.lifecycle.restore(self._journal.open_commands())
+        remember(self._assembly, journal=self._journal, now=self._clock())
         self._tell(unknown)
         self._subscribe()
         self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
         self._stop_line.start()
+        self._readings.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
@@ -234,23 +245,9 @@ class Service:
 
         The broker keeps the session, and with it what an older configuration subscribed.
         """
-        filters = self._filters()
         self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
-        self._bus.subscribe(filters)
-        self._journal.remember(_FILTERS_KEY, json.dumps(filters))
-
-    def _filters(self) -> dict[str, int]:
-        """Return every topic filter with its quality of service."""
-        filters = {self._probe.topic: 0, self._topics.operations: 1}
-        if any(node.spec.ask for node in self._configuration.nodes):
-            # Claims first: no question may come before the claims on it are heard.
-            filters |= {self._topics.claims: 1} if self._topics.group else {}
-            filters[self._topics.asks] = 1
-        for node in self._configuration.nodes:
-            for entry in node.spec.listen:
-                name = TopicPattern.parse(entry.topic).filter
-                filters[name] = max(entry.qos, filters.get(name, 0))
-        return filters
+        self._bus.subscribe(self._filters)
+        self._journal.remember(_FILTERS_KEY, json.dumps(self._filters))
 
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
@@ -286,13 +283,13 @@ class Service:
 
     def _judge(self) -> None:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
-        if not self._probe.settled:
+        if not (self._probe.settled and self._readings.settled):
             return
         refused = (
             f"{name}: the broker refused the subscription ({reason})"
             for name, reason in sorted(self._bus.refused_filters.items())
         )
-        self._standing.judge([*filter(None, [self._probe.trouble]), *refused])
+        self._standing.judge([*filter(None, [self._probe.trouble]), *refused, *self._readings.troubles])
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -315,6 +312,7 @@ class Service:
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""
         if commands:
+            self._assembly.pipeline.follow(commands)
             told = self._assembly.announcing.outgoing((), commands)
             self._journal.conclude(None, commands=commands, outgoing=told)
             self._publisher.wake()
@@ -329,6 +327,7 @@ class Service:
                 self._bus.reconnect()
             disk_failed = self._journal.failure is not None
             self._look_after_connection()
+            self._clock.look()
             self._troubles.look()
             if self._healthy():
                 notify("WATCHDOG=1")
@@ -342,14 +341,17 @@ class Service:
             return
         self._judge()
         self._claims.catch_up()
+        self._readings.look()
         if self._probe.trouble:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        idle_s = max(self._bus.idle_s, self._stop_line.idle_s)
+        lines = (self._bus, self._stop_line, self._readings)
+        idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        threads = (self._bus, self._stop_line, self._dispatcher, self._publisher, self._journal)
-        return moving and all(part.alive for part in threads)
+        return moving and all(
+            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
+        )
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
@@ -357,8 +359,10 @@ class Service:
         log.info("draining")
         self._standing.drain()
         self._assembly.preparation.stop()
+        self._readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
+        save(self._assembly.pipeline)
         self._say_offline()
         self._bus.stop()
         self._stop_line.stop()

@@ -58,7 +58,7 @@ class Standing:
         with self._lock:
             if self._word not in ("draining", "offline"):
                 self._word = "starting"
-        self._say()
+            self._say()
 
     def judge(self, troubles: Sequence[str]) -> None:
         """Take up what is wrong with this connection; nothing makes the edge ready, unless it is stopped."""
@@ -68,18 +68,19 @@ class Standing:
                 return
             well = "degraded" if troubles else "ready"
             self._word, self._troubles = "stopped" if self._is_stopped() else well, tuple(troubles)
-            changed = (self._word, self._troubles) != (word, known)
+            if (self._word, self._troubles) != (word, known):
+                # Under the lock: two threads may judge, and the last word must be the last one said.
+                self._say()
         if self._troubles and self._troubles != known:
             log.error("degraded", reason="; ".join(self._troubles))
         elif known and not self._troubles:
             log.info("recovered")
-        if changed:
-            self._say()
 
     def drain(self) -> None:
         """Say that nothing more is taken in."""
-        self._word = "draining"
-        self._say()
+        with self._lock:
+            self._word = "draining"
+            self._say()
 
     def leave(self) -> Outgoing:
         """Return the last word, for who waits until the broker has it."""

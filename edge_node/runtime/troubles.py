@@ -47,7 +47,9 @@ class Troubles:
         self._met = self._met or connected
         self.alerts.count("readings_dropped", self.backlog.dropped)
         self.alerts.count("queue_full", self.dispatcher.refused)
-        self.alerts.count("devices_refused", self.twin.refused)
+        self.alerts.count("devices_refused", self.twin.refusals.devices)
+        self.alerts.count("device_times_refused", self.twin.refusals.untimely)
+        self.alerts.count("device_values_doubtful", self.twin.refusals.unusable)
         self.alerts.count("outbox_full", self.journal.crowded_out)
         self.alerts.state("disk_failing", self._disk())
         self.alerts.state("broker_outage", "no connection" if self._met and not connected else "")

@@ -30,9 +30,10 @@ from edge_node.understand.drafting import ModelDrafting
 from edge_node.understand.prompts import openings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration
     from edge_node.journal.journal import Journal
     from edge_node.protocols import Embedder, LanguageModel, Progress
@@ -97,6 +98,19 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
+def read_manuals(library: Library, *, progress: Progress) -> None:
+    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+    report = library.build(progress=progress)
+    kinds = {
+        "manual_not_read": report.unreadable,
+        "manual_read_with_reservation": report.notes,
+        "manual_not_found": report.unmatched,
+    }
+    for kind, remarks in kinds.items():
+        for remark in remarks:
+            log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+
+
 def _threads(configuration: Configuration) -> int:
     cores = os.cpu_count() or 1
     return configuration.runtime.model.threads or (cores if cores <= _FEW_CORES else cores - 1)
@@ -138,7 +152,7 @@ def assemble(
     models: Models,
     journal: Journal,
     stop: StopLatch,
-    clock: Callable[[], float],
+    clock: SteadyClock,
 ) -> Assembly:
     """Return the stages of a configuration, joined."""
     runtime, nodes = configuration.runtime, configuration.nodes
@@ -146,12 +160,12 @@ def assemble(
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
     lifecycle = CommandLifecycle(nodes, clock=clock)
     library = open_library(configuration, embedder=models.embedder)
-    announcing = Announcing(topics, clock=clock)
+    announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop),
+        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
         triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
@@ -161,6 +175,7 @@ def assemble(
         gate=gate,
         announcing=announcing,
         journal=journal,
+        remembering={"twin": twin},
     )
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
     plain = [node for node in nodes if node.name not in models.adapted]

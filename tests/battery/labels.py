@@ -27,10 +27,10 @@ class Label:
 
 LABELS = (
     Label("arrived", "edge_node.runtime.service", "Service._receive", before=True),
-    Label("inbox row written, not committed", "edge_node.journal.inbox", "add"),
+    Label("inbox row written, not committed", "edge_node.journal.inbox", "insert"),
     Label("committed, not acknowledged", "edge_node.bus.client", "MqttBus.acknowledge", before=True),
     Label("acknowledgement asked for", "edge_node.bus.client", "MqttBus.acknowledge"),
-    Label("acknowledgement sent", "paho.mqtt.client", "Client.ack"),
+    Label("acknowledgement sent", "edge_node.bus.frugal", "FrugalClient.acknowledge"),
     Label("queued", "edge_node.runtime.backlog", "Backlog.put"),
     Label("taken from the queue", "edge_node.runtime.backlog", "Backlog.take"),
     Label("seen by the twin", "edge_node.twin", "DeviceTwin.observe"),

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.battery.wire import CONNECT, PUBACK, PUBLISH, Packets, publication, speaks_five
+from tests.battery.wire import CONNECT, PUBACK, PUBLISH, SUBSCRIBE, Packets, publication, speaks_five
 
 _CHUNK = 65_536
 _RESET = struct.pack("ii", 1, 0)
@@ -74,6 +74,7 @@ class _Link:
         self.near, self.far = near, far
         self.frozen = False
         self.bytes_left: int | None = None
+        self.subscribed = b""
         self._five = True
         self._witness = witness
         self._up, self._down = Packets(), Packets()
@@ -102,6 +103,8 @@ class _Link:
         for first, body in (self._up if up else self._down).feed(data):
             if first >> 4 == CONNECT:
                 self._five = speaks_five(body)
+            elif up and first >> 4 == SUBSCRIBE:
+                self.subscribed += bytes(body)
             elif first >> 4 == PUBLISH:
                 said = publication(first, body, five=self._five)
                 key = (said.topic, said.payload)
@@ -167,6 +170,36 @@ class Proxy:
         with self._lock:
             for link in self._links:
                 link.frozen = True
+
+    def hold(self, name: str) -> None:
+        """Let what the broker sends wait on the connection that subscribed to a filter, until `release`."""
+        with self._lock:
+            for link in self._on(name):
+                self._selector.unregister(link.far)
+
+    def release(self, name: str) -> None:
+        """Carry what was held."""
+        with self._lock:
+            for link in self._on(name):
+                # One that came since has nothing to wait.
+                if link.far not in self._selector.get_map():
+                    self._selector.register(link.far, selectors.EVENT_READ, link)
+
+    def end(self, name: str) -> None:
+        """End the connection that subscribed to a filter, and no other."""
+        with self._lock:
+            for link in self._on(name):
+                self._drop(link, reset=True)
+
+    def carries(self, name: str) -> bool:
+        """Return whether a connection stands that has subscribed to a filter."""
+        with self._lock:
+            return any(name.encode() in link.subscribed for link in self._links)
+
+    def _on(self, name: str) -> list[_Link]:
+        found = [link for link in self._links if name.encode() in link.subscribed]
+        assert found, f"no connection has subscribed to {name}"
+        return found
 
     def close(self) -> None:
         """End it and all connections."""

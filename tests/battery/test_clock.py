@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_node.messages import Outgoing
 from tests.battery.counts import CLOCK
 from tests.battery.plant import plant
 from tests.battery.verdict import assert_it_held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.battery.edges import Nursery
+    from tests.battery.plant import Plant
     from tests.battery.report import Report
 
 pytestmark = [pytest.mark.broker]
 _HOUR_S = 3600.0
+_DEADLINE_S = 60.0
+_ACKNOWLEDGEMENTS = "plant/+/telemetry"
 
 
 def test_a_clock_that_jumps_loses_nothing_and_repeats_nothing(
@@ -35,7 +40,6 @@ def test_a_clock_that_jumps_loses_nothing_and_repeats_nothing(
         site.feeder.stop()
         site.drain()
         assert_it_held(site)
-        # What ended in 1970 ended long ago, once the time is known, and is soon forgotten.
         site.forget()
         _set(clock, 0.0)
         site.feeder.start(per_s=60.0)
@@ -51,9 +55,36 @@ def test_a_clock_that_jumps_loses_nothing_and_repeats_nothing(
         noted.update({"inputs": len(site.feeder.kept), "commands": states})
         assert site.edge.stop() == 0
         assert_it_held(site)
-        # A command that waits while the clock leaps ahead expires unsent, and says so: it errs on the safe
-        # side, and is only counted.
+        # No command waits for as long as it may, and presses speak all the time: this can only be a leap.
+        assert not {"expired", "denied"} & states.keys()
         assert not site.rows("SELECT 1 FROM outbox WHERE state = 'doubtful'")
+
+
+def test_what_waits_while_the_clock_is_set_goes_on_by_elapsed_time(tmp_path: Path, nursery: Nursery) -> None:
+    clock = tmp_path / "clock"
+    in_1970_s = 1000.0 - time.time()
+    _set(clock, in_1970_s)
+    with plant(tmp_path, nursery=nursery) as site:
+        site.start(cold=True, clock=str(clock))
+        for number, shift_s in enumerate((0.0, -_HOUR_S, _HOUR_S, in_1970_s), start=1):
+            # The broker has the command, and the edge does not hear of it yet.
+            site.proxy.hold(_ACKNOWLEDGEMENTS)
+            site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": %d}' % number, qos=0))
+            _wait(site, lambda number=number: any(deed.count == number for deed in site.presses.deeds))
+            _set(clock, shift_s)
+            _wait(site, lambda number=number: site.log.read_text().count('"clock_set"') == number)
+            site.proxy.release(_ACKNOWLEDGEMENTS)
+            _wait(site, lambda: not site.rows("SELECT 1 FROM commands WHERE ended_at IS NULL"))
+            site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": 0}', qos=0))
+            assert site.rows("SELECT state, count(*) FROM commands GROUP BY state") == [("verified", number)]
+        assert site.edge.stop() == 0
+
+
+def _wait(site: Plant, holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + _DEADLINE_S
+    while not holds():
+        assert time.monotonic() < until_s, site.last_words()
+        time.sleep(0.02)  # another process's work: there is no event to wait for
 
 
 def _set(file: Path, shift_s: float) -> None:

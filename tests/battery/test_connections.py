@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.battery.counts import BROKER, CONNECTION
-from tests.battery.plant import READY_S, plant
+from tests.battery.plant import EDGE, READY_S, plant
 from tests.battery.report import spread_s
 from tests.battery.verdict import assert_it_held
 
@@ -74,6 +74,30 @@ def test_a_cut_or_half_open_connection_loses_nothing_and_repeats_nothing(
         noted.update({"cut": spread_s(back_s[False]), "half-open": spread_s(back_s[True])})
         noted["inputs"] = len(site.feeder.kept)
         assert_it_held(site)
+
+
+def test_an_edge_without_its_connection_for_readings_says_so_until_it_is_back(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    with plant(tmp_path, nursery=nursery) as site:
+        site.start()
+        since = site.proxy.witness.readies
+        site.proxy.slams = 1_000_000
+        site.proxy.end("plant/+/fast")
+        key = (f"edge/v1/{EDGE}/status", b"degraded")
+        until_s = time.monotonic() + READY_S
+        while key not in site.proxy.witness.left:
+            assert time.monotonic() < until_s, site.last_words()
+            time.sleep(0.05)  # another process's work: there is no event to wait for
+        told = [payload for topic, payload in site.proxy.witness.left if topic == f"edge/v1/{EDGE}/info"]
+        assert any(b"the connection for readings" in payload for payload in told)
+        number = site.feeder.order()
+        while not any(said["corr"] == str(number) for _, said in site.presses.replies):
+            assert time.monotonic() < until_s, site.last_words()
+            time.sleep(0.05)  # as above
+        site.proxy.slams = 0
+        assert site.proxy.witness.wait_ready(since=since, timeout_s=READY_S) is not None, site.last_words()
+        assert site.edge.stop() == 0
 
 
 def _kill(site: Plant) -> None:

@@ -15,6 +15,7 @@ from tests.battery.report import spread_s
 from tests.battery.verdict import assert_it_held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.battery.edges import Nursery
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.broker]
 _BURST = 900
+_READINGS = "plant/+/fast"
+_MARK = 900_000_999
+_UNDER_WAY = 3
 _ANSWER_S = 60.0
 _GROWTH = 1.1
 # A clean session of MQTT 3.1.1 without keep-alive, as `flood`, and the answer to it. Source: MQTT 3.1.1, 3.1.
@@ -77,11 +81,43 @@ def test_ten_times_the_load_leaves_memory_bounded_and_orders_answered(
         noted.update({"told_dropped": dropped, "rss_mb": [round(seen_mb[0], 1), round(max(seen_mb), 1)]})
         site.feeder.stop()
         site.drain()
+        # What is sent at quality of service 0 while nobody listens is gone.
+        _wait(site, lambda: site.proxy.carries(_READINGS))
         assert _bears_per_s(site, mark=9) > 0
         assert site.edge.stop() == 0
         assert max(seen_mb) < seen_mb[0] * _GROWTH
+        # While the flood went on, and but for the last ones: no order waits for readings.
+        assert in_time >= len(asked) - _UNDER_WAY
         # One for an episode, not one for a message; an episode lasts until the queue is empty again.
         assert dropped <= OVERLOAD.count
+
+
+def test_an_order_overtakes_readings_that_wait_for_the_edge(tmp_path: Path, nursery: Nursery) -> None:
+    with plant(tmp_path, nursery=nursery) as site:
+        site.start()
+        site.feeder.feed(20)
+        site.drain()
+        site.proxy.hold(_READINGS)
+        for load in range(_BURST):
+            site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"load": %d, "mark": 0}' % load, qos=0))
+        site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": %d}' % _MARK, qos=0))
+        number = site.feeder.order()
+        _wait_for_answer(site, str(number))
+        assert not _marked(site)
+        site.proxy.release(_READINGS)
+        _wait(site, lambda: _marked(site))
+        assert site.edge.stop() == 0
+
+
+def _wait(site: Plant, holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + _ANSWER_S
+    while not holds():
+        assert time.monotonic() < until_s, site.last_words()
+        time.sleep(0.01)  # another process's work: there is no event to wait for
+
+
+def _marked(site: Plant) -> bool:
+    return any(deed.count == _MARK for deed in site.presses.deeds)
 
 
 def _bears_per_s(site: Plant, *, mark: int) -> float:

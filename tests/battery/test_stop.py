@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import random
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from tests.battery.report import Report
 
 pytestmark = pytest.mark.broker
-_ANSWER_S = 10.0
+_ANSWER_S = 60.0
 _QUESTIONS = 20
 
 
@@ -63,9 +65,10 @@ def _keep_the_model_busy(site: Plant, number: int) -> None:
 
 def _wait_for(site: Plant, state: str) -> None:
     until_s = time.monotonic() + _ANSWER_S
-    while (left_s := until_s - time.monotonic()) > 0:
-        if site.presses.stop_states.get(timeout=left_s)["state"] == state:
-            return
+    with contextlib.suppress(queue.Empty):
+        while site.presses.stop_states.get(timeout=max(0.0, until_s - time.monotonic()))["state"] != state:
+            pass
+        return
     pytest.fail(f"the stop was not {state} within {_ANSWER_S:g} s; {site.last_words()}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONNECT, PUBLISH, PUBACK = 1, 3, 4
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE = 1, 3, 4, 8
 _LEVEL_AT = 6
 _FIVE = 5
 

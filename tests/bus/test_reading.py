@@ -5,8 +5,10 @@ import time
 
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt import _packet as paho_packet
+from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge_node.bus.reading import ReadAhead, Watch
+from edge_node.bus.reading import ReadAhead, Watch, plain_publication
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=10), st.integers(1, 20))
@@ -49,3 +51,43 @@ def test_a_watch_returns_for_its_socket_and_for_what_wakes_it() -> None:
         began_s = time.monotonic()
         assert watch.wait(sock, wants_write=False, timeout_s=30) == (False, False)
         assert time.monotonic() - began_s < 10
+
+
+@given(
+    topic=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable()),
+    payload=st.binary(max_size=40),
+    flags=st.sampled_from([0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B]),
+    mid=st.integers(1, 65_535),
+    five=st.booleans(),
+)
+def test_a_publication_without_properties_is_read_as_paho_reads_it(
+    *, topic: str, payload: bytes, flags: int, mid: int, five: bool
+) -> None:
+    name = topic.encode()
+    identifier = mid.to_bytes(2, "big") if flags & 6 else b""
+    body = len(name).to_bytes(2, "big") + name + identifier + (b"\0" if five else b"") + payload
+    version = MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311
+    theirs = paho_packet.decode_publish(flags, body, version)
+
+    came = plain_publication(flags, bytearray(body), five=five)
+
+    assert came is not None
+    assert (came.topic.encode(), bytes(came.payload)) == (theirs.topic, theirs.payload)
+    assert (came.qos, came.retain, came.dup, came.mid) == (
+        theirs.qos,
+        theirs.retain,
+        theirs.dup,
+        theirs.mid,
+    )
+
+
+@given(body=st.binary(max_size=30), first=st.integers(0x30, 0x3F), five=st.booleans())
+def test_what_is_out_of_the_ordinary_is_left_to_paho(*, body: bytes, first: int, five: bool) -> None:
+    came = plain_publication(first, body, five=five)
+    assert came is None or (came.topic and came.qos < 2 and body.endswith(bytes(came.payload)))
+
+
+def test_properties_are_left_to_paho() -> None:
+    assert plain_publication(0x30, b"\0\x01a\x02\x01\x01{}", five=True) is None
+    assert plain_publication(0x30, b"\0\x01a", five=True) is None
+    assert plain_publication(0x34, b"\0\x01a\0\x01{}", five=False) is None

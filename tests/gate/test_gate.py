@@ -395,3 +395,59 @@ def test_an_approved_draft_does_not_wait_for_itself_but_for_others() -> None:
     waiting.issued["pump-guard", "set_speed", "pump-1"] = 1000.5
     verdict = waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
     assert (verdict.outcome, verdict.rule) == (DENIED, "limit.every")
+
+
+def silenced(fields: dict[str, Any], **changes: Any) -> Hall:
+    """Return a hall whose pump speaks, and says no more of its speed and its bearing than `fields`."""
+    made = Hall(set_speed=command(**changes))
+    made.report(speed=50, c=60)
+    made.now += 61
+    made.report(**{"other": 1, **fields})
+    return made
+
+
+UNKNOWN: list[dict[str, Any]] = [
+    {},
+    {"c": None, "speed": None},
+    {"c": [60], "speed": {}},
+    {"c": "60", "speed": "50"},
+]
+
+
+@pytest.mark.parametrize("fields", UNKNOWN)
+@pytest.mark.parametrize("condition", ["bearing_c < 85", "!(bearing_c >= 85)", "bearing_c == bearing_c + 0"])
+def test_require_denies_where_the_value_is_stale_unusable_or_of_another_type(
+    fields: dict[str, Any], condition: str
+) -> None:
+    verdict = silenced(fields, require=[condition]).judge()
+
+    assert (verdict.outcome, verdict.rule) == (DENIED, "require[0]")
+    assert "unknown denies" in verdict.reason
+
+
+@pytest.mark.parametrize("fields", UNKNOWN)
+@pytest.mark.parametrize("condition", ["bearing_c > 85", "!(bearing_c <= 85)"])
+def test_a_person_must_approve_where_the_value_is_stale_unusable_or_of_another_type(
+    fields: dict[str, Any], condition: str
+) -> None:
+    verdict = silenced(fields, approve=condition).judge()
+
+    assert (verdict.outcome, verdict.rule) == (NEEDS_APPROVAL, "approve")
+
+
+@pytest.mark.parametrize("fields", UNKNOWN)
+def test_step_denies_where_the_value_is_stale_unusable_or_of_another_type(fields: dict[str, Any]) -> None:
+    verdict = silenced(fields, limit={"step": 100}).judge()
+
+    assert (verdict.outcome, verdict.rule) == (DENIED, "limit.step")
+
+
+def test_a_value_restored_from_before_a_restart_counts_only_while_it_is_fresh() -> None:
+    before = hall(require=["bearing_c < 85"])
+    rows = before.twin.take_changes(urgent=False)
+
+    for later_s, outcome in ((59, ALLOWED), (61, DENIED)):
+        after = Hall(set_speed=command(require=["bearing_c < 85"]))
+        after.now += later_s
+        after.twin.restore(rows)
+        assert after.judge().outcome is outcome

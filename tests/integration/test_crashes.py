@@ -115,7 +115,9 @@ def test_what_was_acknowledged_before_a_kill_is_answered_after_it_and_no_command
 def test_after_all_kills_orders_still_reach_the_devices(hall: Hall) -> None:
     before = len(hall.pump.orders), len(hall.rover.orders)
     ends = [_final(hall, _ask(hall, text)) for text in (ORDER.format(percent=20), "halt rover one")]
-    assert [data_of(end)["state"] for end in ends if end] == ["verified", "verified"]
+    assert [data_of(end)["state"] for end in ends if end] == ["verified", "verified"], str(
+        [data_of(end).get("reason") for end in ends if end]
+    )
     assert (len(hall.pump.orders), len(hall.rover.orders)) == (before[0] + 1, before[1] + 1)
 
 

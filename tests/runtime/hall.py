@@ -140,6 +140,7 @@ class Hall:
                 lifecycle=self.lifecycle,
                 gate=gate,
                 stop=latch,
+                twin=self.twin,
             ),
             triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
@@ -148,6 +149,7 @@ class Hall:
             gate=gate,
             announcing=Announcing(TOPICS, clock=self.clock),
             journal=self.journal,
+            remembering={"twin": self.twin},
         )
         self.pipeline = Pipeline(stages, passages=3)
 

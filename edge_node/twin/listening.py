@@ -1,0 +1,212 @@
+"""Which `listen` entries a topic reaches, and what they read from a payload.
+
+Knows topics, paths into JSON and the times devices write; knows nothing of what is known already.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edge_node.topics import TopicPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from edge_node.config.loaded import Node
+
+MAX_STRING = 256
+"""Characters of a text value; a longer one is not taken up."""
+_WHOLE = "$"
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+_GREATEST_INTEGER = 2**63 - 1
+_LEAST_MILLISECONDS = 1e11
+"""From here on a number is milliseconds since the epoch: as seconds it would lie beyond the year 5000."""
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from.
+
+    Attributes:
+        topic: Topic of the message.
+        entry: Place of the `listen` entry in the node file, from 0.
+        stale_s: Age from which its values are unknown.
+    """
+
+    topic: str
+    entry: int
+    stale_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One `listen` entry of a node.
+
+    Attributes:
+        node: The node.
+        entry: Its place in the node file, from 0.
+        stale_s: Age from which its values are unknown.
+        pattern: Its topic.
+        paths: Field name to path.
+        time_path: Path of the device's own time, or None.
+    """
+
+    node: str
+    entry: int
+    stale_s: float
+    pattern: TopicPattern
+    paths: tuple[tuple[str, tuple[str, ...]], ...]
+    time_path: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, node: Node) -> Iterator[Listener]:
+        """Yield the entries of a node, in the order of its file."""
+        for place, entry in enumerate(node.spec.listen):
+            yield cls(
+                node.name,
+                place,
+                entry.stale or node.spec.stale,
+                TopicPattern.parse(entry.topic),
+                tuple((name, _steps(path)) for name, path in entry.fields.items()),
+                None if entry.time is None else _steps(entry.time),
+            )
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether a field takes the whole payload."""
+        return any(not path for _, path in self.paths)
+
+    def device(self, topic: str) -> str | None:
+        """Return the device a topic is about, or None where it does not match."""
+        levels = self.pattern.match(topic)
+        if levels is None:
+            return None
+        return levels[self.pattern.names[0]] if self.pattern.names else self.node
+
+    def take(self, document: Any) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of the fields that are there, usable or not."""
+        for name, path in self.paths:
+            value = _at(document, path)
+            if value is not _MISSING:
+                yield name, value
+
+    def told_at(self, document: Any) -> float | None:
+        """Return the device's own time, seconds since the epoch; None where it tells none.
+
+        Raises:
+            ValueError: It tells one that is no time.
+        """
+        if self.time_path is None:
+            return None
+        value = _at(document, self.time_path)
+        return None if value is _MISSING or value is None else read_time(value)
+
+
+class Heard(NamedTuple):
+    """A listener that a topic reaches, the device the topic is about, and where its values come from."""
+
+    listener: Listener
+    device: str
+    source: Source
+
+
+@dataclass(slots=True)
+class _Level:
+    """One level of the tree of topic filters."""
+
+    below: dict[str, _Level] = field(default_factory=dict)
+    here: list[Listener] = field(default_factory=list)
+    deep: list[Listener] = field(default_factory=list)
+
+
+class Index:
+    """Listeners by the levels of their filters, so that a message costs its own levels and no more."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._root = _Level()
+        for listener in listeners:
+            level = self._root
+            *front, last = listener.pattern.filter.split("/")
+            for name in front if last == "#" else [*front, last]:
+                level = level.below.setdefault(name, _Level())
+            (level.deep if last == "#" else level.here).append(listener)
+
+    def find(self, topic: str) -> list[Heard]:
+        """Return the listeners that a topic reaches, each with the device it is about.
+
+        Source: MQTT 5.0, section 4.7.2: a wildcard at the start does not reach topics that start with $.
+        """
+        reached: list[Listener] = []
+        frontier = [self._root]
+        for depth, name in enumerate(topic.split("/")):
+            wild = depth > 0 or not topic.startswith("$")
+            following = []
+            for level in frontier:
+                if wild:
+                    reached += level.deep
+                if name in level.below:
+                    following.append(level.below[name])
+                if wild and "+" in level.below:
+                    following.append(level.below["+"])
+            frontier = following
+        for level in frontier:
+            reached += level.here
+            reached += level.deep
+        named = ((listener, listener.device(topic)) for listener in reached)
+        return [
+            Heard(listener, device, Source(topic, listener.entry, listener.stale_s))
+            for listener, device in named
+            if device is not None
+        ]
+
+
+def read_time(value: Any) -> float:
+    """Return a time that a device wrote, in seconds since the epoch.
+
+    It may be ISO 8601, UTC where it names no zone, or a number of seconds or milliseconds since the epoch.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            read = datetime.fromisoformat(value.strip())
+            return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(type(value).__name__)
+    return value / 1000 if abs(value) >= _LEAST_MILLISECONDS else float(value)
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is, as people say it; empty for one that is of no use."""
+    kind = _KINDS.get(type(value), "")
+    if kind == "a text":
+        return kind if len(value) <= MAX_STRING else ""
+    if kind == "a number":
+        usable = math.isfinite(value) if type(value) is float else abs(value) <= _GREATEST_INTEGER
+        return kind if usable else ""
+    return kind
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return () if path == _WHOLE else tuple(path.split("."))
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
+    value = document
+    for step in path:
+        value = value.get(step, _MISSING) if isinstance(value, dict) else _item(value, step)
+    return value
+
+
+def _item(value: Any, step: str) -> Any:
+    """Return the item of a list that a number picks, or `_MISSING`."""
+    if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        return value[int(step)]
+    return _MISSING
