@@ -4,7 +4,7 @@ Knows what a decoder computes; knows nothing of sessions, tokenizers or manifest
 
 Weights have one float32 scale for each block of 32 inputs. Embedding table and head, where they are tied,
 lie in the file once. Keys and values are kept in 16 bits, which halves what a context takes and changes the
-loss in the fifth digit, unless everything is float32; they go in and come out through buffers of
+loss in the fifth digit; they go in and come out through buffers of
 fixed length; the caller binds both ends to the same memory.
 """
 
@@ -20,6 +20,7 @@ from edge_node.model.decoder_tensors import DecoderTensors
 from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE
 from edge_node.model.onnx_file import DATA_FILE, MICROSOFT, Kind, Weights, node, product, value, write_new
 from edge_node.model.quantise import BLOCK
+from edge_node.model.scheme import FLOAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,8 +39,8 @@ def build_graph(
     """Write model.onnx, adaptable.onnx and the weights of both for a GGUF model into `folder`.
 
     Inputs of the graph: `input_ids` int64 (1, S), `seqlens_k` int32 (1), `total_sequence_length` int32
-    scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float16,
-    or float32 where the scheme leaves everything so, (1, kv_heads, L, head_size).
+    scalar, `positions` int64 (W), and for each layer `past_key_values.N.key|value` float16
+    (1, kv_heads, L, head_size), float32 where the weights are.
     In adaptable.onnx besides, for each product with weights, `NAME.lora_a` (columns, rank) and `NAME.lora_b`
     (rank, rows), empty unless something is bound.
     Outputs: `logits` float32 (1, W, vocabulary) of these places among the S, and `present.N.key|value`.
@@ -74,7 +75,7 @@ class _DecoderGraph:
         self._interleaved = gguf.architecture.rotary_interleaved
         self._tensors = DecoderTensors(gguf)
         self._scheme = scheme
-        self._kept = Kind.FLOAT16 if scheme.narrows else Kind.FLOAT
+        self._kept = Kind.FLOAT if scheme == FLOAT else Kind.FLOAT16
         self._sizes = gguf.dimensions
         self._weights = weights
         self._nodes: list[NodeProto] = []
@@ -122,11 +123,17 @@ class _DecoderGraph:
         heads = self._heads(layer, normed)
         past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
-        kept = [self._cast(part, self._kept) if part else "" for part in heads]
         attended = self._node(
             "GroupQueryAttention",
-            [*kept, *past, "seqlens_k", "total_sequence_length", "cos_cache", "sin_cache"],
-            [f"{block}.attended.kept", *present],
+            [
+                *(self._cast(each, self._kept) if each else "" for each in heads),
+                *past,
+                "seqlens_k",
+                "total_sequence_length",
+                "cos_cache",
+                "sin_cache",
+            ],
+            [f"{block}.attended.narrow", *present],
             num_heads=sizes.heads,
             kv_num_heads=sizes.kv_heads,
             do_rotary=1,
@@ -134,9 +141,6 @@ class _DecoderGraph:
         )
         wide = self._cast(attended, Kind.FLOAT)
         return self._linear(wide, [f"{block}.attn_output"], name=f"{block}.attn_output")
-
-    def _cast(self, source: str, kind: Kind) -> str:
-        return self._node("Cast", [source], [f"{source}.{kind.name.lower()}"], domain="", to=kind)
 
     def _heads(self, layer: int, normed: str) -> list[str]:
         """Add queries, keys and values; return the names that attention takes them by."""
@@ -154,6 +158,11 @@ class _DecoderGraph:
             self._normed_heads(key, norm=f"{block}.attn_k_norm"),
             value,
         ]
+
+    def _cast(self, source: str, kind: Kind) -> str:
+        if self._kept is Kind.FLOAT:  # nothing is in 16 bits
+            return source
+        return self._node("Cast", [source], [f"{source}.{kind.name.lower()}"], domain="", to=kind)
 
     def _feed_forward(self, layer: int, normed: str) -> str:
         block = f"blk.{layer}"
@@ -277,7 +286,8 @@ class _DecoderGraph:
         angles = np.arange(sizes.context)[:, np.newaxis] * frequencies
         for name, function in (("cos_cache", np.cos), ("sin_cache", np.sin)):
             offset = self._weights.start()
-            self._weights.write(function(angles).astype(np.float16 if self._scheme.narrows else np.float32))
+            kind = np.float32 if self._kept is Kind.FLOAT else np.float16
+            self._weights.write(function(angles).astype(kind))
             self._weights.large(name, self._kept, angles.shape, offset)
 
     def _norm(self, name: str, *, width: int = 0) -> str:

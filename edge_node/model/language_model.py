@@ -17,13 +17,14 @@ import structlog
 from edge_node.errors import ContextExceeded, ModelUnsupported
 from edge_node.messages import Generation, Turn
 from edge_node.model.decoding import NoGuess, decode
+from edge_node.model.export_session import open_export_session
 from edge_node.model.grammar import Grammars
 from edge_node.model.lookup import PromptLookup
 from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE, read_manifest
 from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session, read_adapter
-from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer
+from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from edge_node.messages import Grammar
     from edge_node.model.decoding import Guesser
+    from edge_node.model.export_session import ExportSession
     from edge_node.model.session import Adapter, KvSession
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +55,7 @@ class OnnxLanguageModel:
 
     def __init__(
         self,
-        session: KvSession,
+        session: KvSession | ExportSession,
         *,
         tokenizer: Tokenizer,
         digest: str,
@@ -118,8 +120,10 @@ class OnnxLanguageModel:
         length = min(context, decoder.context)
         trim_heap()  # reading a tokenizer leaves as much behind as it keeps
         # The graph with room for adapters costs a few percent also where none is active.
-        graph = folder / (ADAPTABLE_FILE if adapters else GRAPH_FILE)
-        session = open_kv_session(graph, threads=threads, length=length)
+        graph = folder / (ADAPTABLE_FILE if adapters and not decoder.exported else GRAPH_FILE)
+        open_decoder = open_export_session if decoder.exported else open_kv_session
+        session: KvSession | ExportSession = open_decoder(graph, threads=threads, length=length)
+        check_vocabulary(folder, tokenizer=tokenizer, vocabulary=session.vocabulary, eos=decoder.eos)
         loaded = {name: read_adapter(path) for name, path in (adapters or {}).items()}
         for adapter in loaded.values():
             if adapter.base != manifest.base:

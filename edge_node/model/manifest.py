@@ -21,7 +21,7 @@ BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 ADAPTABLE_FILE = "adaptable.onnx"
-FORMAT = 3
+FORMAT = 4
 _HINT = "build the model again with `edge-node model build`"
 
 
@@ -46,6 +46,7 @@ class Decoder(BaseModel):
         architecture: Family of the model.
         dimensions: Sizes of the decoder, by name.
         context: Tokens the model can read.
+        exported: Whether the graph is an export as others make it.
         bits: Of the weights in its layers as they were asked for; None where the file's own types decided.
         bos: Token that opens a text, or None.
         eos: Tokens that end an answer.
@@ -57,6 +58,7 @@ class Decoder(BaseModel):
     architecture: str
     dimensions: dict[str, int | float]
     context: int
+    exported: bool = False
     bits: int | None = None
     bos: int | None
     eos: list[int]

@@ -15,7 +15,6 @@ BITS = (4, 8)
 # Types whose blocks have 16 even levels: blocks of 32 in 4 bits with an offset hold them as they are.
 _EVEN_LEVELS = frozenset({"Q4_0", "Q4_1", "Q4_K"})
 _IN_LAYERS = "blk."
-_FLOAT_BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,6 @@ class Scheme:
     """
 
     bits: int | None
-
-    @property
-    def narrows(self) -> bool:
-        """Whether anything has fewer bits than it would compute with."""
-        return self.bits != _FLOAT_BITS
 
     def of(self, part: str, *, kinds: Sequence[str]) -> int:
         """Return the bits of matrices that lie on top of each other.
@@ -48,5 +42,5 @@ class Scheme:
         return self.bits or (4 if _EVEN_LEVELS.issuperset(kinds) else 8)
 
 
-FLOAT = Scheme(_FLOAT_BITS)
+FLOAT = Scheme(32)
 OWN = Scheme(None)

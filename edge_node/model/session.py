@@ -50,11 +50,22 @@ class Session:
     Attributes:
         path: The file it was read from.
         input_names: Names of its inputs, in order.
+        inputs: Type and shape of each input.
+        output_names: Names of its outputs, in order.
+        logits_width: Length of the last axis of an output `logits`; 0 where there is none of a fixed length.
+        runtime: What runs it, so that what one version computed can be told from another's.
     """
+
+    runtime = f"onnxruntime {onnxruntime.__version__} {platform.machine()}"
 
     def __init__(self, path: Path, *, session: onnxruntime.InferenceSession) -> None:
         self.path = path
-        self.input_names = tuple(str(item.name) for item in session.get_inputs())
+        self.inputs = {str(item.name): (str(item.type), tuple(item.shape)) for item in session.get_inputs()}
+        self.input_names = tuple(self.inputs)
+        outputs = {str(item.name): item for item in session.get_outputs()}
+        self.output_names = tuple(outputs)
+        width = outputs["logits"].shape[-1] if "logits" in outputs else 0
+        self.logits_width = width if isinstance(width, int) else 0
         self._session = session
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

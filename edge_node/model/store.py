@@ -10,6 +10,7 @@ nothing of how it is run.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,8 +21,16 @@ from typing import TYPE_CHECKING
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
 from edge_node.model.build import build_model
 from edge_node.model.catalogue import Kind
+from edge_node.model.export import export_files
 from edge_node.model.fetch import PARTIAL, fetch_file
-from edge_node.model.manifest import BUILT, GRAPH_FILE, describe_file, read_manifest, verify_folder
+from edge_node.model.manifest import (
+    BUILT,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    describe_file,
+    read_manifest,
+    verify_folder,
+)
 from edge_node.model.place import Place, alone
 from edge_node.model.report import measure_build, read_report
 
@@ -189,11 +198,18 @@ class ModelStore:
     def _own_place(self, name: str) -> Place:
         """Return the place of a model that is named by a path instead of by the catalogue."""
         path = Path(name).expanduser().resolve()
+        if (path.is_dir() and not (path / MANIFEST_FILE).is_file()) or path.suffix == ".onnx":
+            sources = {file: describe_file(file).sha256 for file in export_files(path)}
+            if sources:
+                digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()
+                return Place(name, self._folder / f"{path.stem}-{digest[:12]}", sources=sources)
         if path.is_dir():
             return Place(name, path)
         if not path.is_file() or path.suffix != ".gguf":
             came = "another file" if path.is_file() else "nothing there"
-            raise ModelUnsupported(path, expected="a GGUF file or a folder with ONNX files", came=came)
+            raise ModelUnsupported(
+                path, expected="a GGUF file, or an ONNX export with config.json and tokenizer.json", came=came
+            )
         digest = describe_file(path).sha256
         # The digest tells apart two files of one name, and a file that was replaced by another.
         folder = self._folder / f"{path.stem}-{digest[:12]}"

@@ -98,6 +98,27 @@ def _merges(merges: Sequence[str], *, vocab: Mapping[str, int], source: Path) ->
     return pairs
 
 
+def check_vocabulary(path: Path, *, tokenizer: Tokenizer, vocabulary: int, eos: Sequence[int]) -> None:
+    """Make sure that a tokenizer belongs to a model.
+
+    Args:
+        path: The model, for errors.
+        tokenizer: The tokenizer.
+        vocabulary: Tokens that the model tells apart.
+        eos: Tokens that end an answer.
+
+    Raises:
+        ModelUnsupported: The model does not know all its tokens, or it does not know how answers end.
+    """
+    if tokenizer.size > vocabulary:
+        raise ModelUnsupported(
+            path, expected=f"a tokenizer of at most {vocabulary} tokens", came=str(tokenizer.size)
+        )
+    if not eos or max(eos) >= tokenizer.size:
+        expected = f"tokens that end an answer, below {tokenizer.size}"
+        raise ModelUnsupported(path, expected=expected, came=", ".join(map(str, eos)) or "none")
+
+
 class Tokenizer:
     """Text to tokens and back, for one model.
 
@@ -117,6 +138,8 @@ class Tokenizer:
             for index, token in encoder.get_added_tokens_decoder().items()
             if token.special
         }
+        encoder.no_padding()
+        encoder.no_truncation()
         encoder.encode_special_tokens = True  # in this library's words: as plain text
         self._encoder = encoder
         self._special_pattern = re.compile(
@@ -139,7 +162,11 @@ class Tokenizer:
             ModelUnsupported: The chat template is missing or does not compile.
         """
         template = ChatTemplate(chat_template, of=path)
-        return cls(load_tokenizer(path), bos=bos, eos=eos, chat_template=template)
+        encoder = load_tokenizer(path)
+        if not isinstance(encoder.decoder, decoders.ByteLevel):
+            came = type(encoder.decoder).__name__
+            raise ModelUnsupported(path, expected="a byte-level BPE tokenizer", came=came)
+        return cls(encoder, bos=bos, eos=eos, chat_template=template)
 
     @property
     def size(self) -> int:

@@ -38,6 +38,7 @@ def write_gguf(
     kind: GGMLQuantizationType | None = None,
     tied: bool = True,
     more: tuple[str, ...] = (),
+    blocks: dict[str, tuple[NDArray[np.uint8], GGMLQuantizationType]] | None = None,
 ) -> None:
     """Write a tiny model.
 
@@ -48,6 +49,7 @@ def write_gguf(
         kind: Type of all matrices; where left out, one of each kind that files in the wild have.
         tied: Whether the embedding table is the head as well.
         more: Names of vectors that it has besides.
+        blocks: Tensors that it has besides, as bytes.
     """
     writer = GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
@@ -61,17 +63,19 @@ def write_gguf(
     if architecture == "qwen3":
         writer.add_key_length(WIDE_HEAD)
         writer.add_value_length(WIDE_HEAD)
-    tokens = _add_tokenizer(writer, pre=pre)
+    tokens = add_tokenizer(writer, pre=pre)
     Tensors(writer, architecture=architecture, kind=kind).add(vocabulary=tokens, tied=tied)
     for name in more:
         writer.add_tensor(name, np.zeros(HIDDEN, np.float32))
+    for name, (raw, type_of) in (blocks or {}).items():
+        writer.add_tensor(name, raw, raw_dtype=type_of)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
+def add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
     tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokens += [merge.replace(" ", "") for merge in MERGES]
     kinds = [TokenType.CONTROL] * len(SPECIAL) + [TokenType.NORMAL] * (len(tokens) - len(SPECIAL))

@@ -11,10 +11,13 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from edge_node.errors import ModelCorrupt, ModelError, ModelUnsupported
 from edge_node.model.build import build_language_model
 from edge_node.model.gguf_file import GgufFile
+from edge_node.model.quantise import _levels
 from tests.model.conftest import write_gguf
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 def test_sizes_are_those_the_file_tells(tiny_gguf: Path) -> None:
@@ -125,3 +128,55 @@ def test_a_type_that_is_not_supported_is_refused_with_those_that_are(tmp_path: P
     write_gguf(path, kind=GGMLQuantizationType.MXFP4)
     with pytest.raises(ModelUnsupported, match=r"Q4_1, .*Q6_K, came MXFP4 in token_embd\.weight"):
         build_language_model(path, tmp_path / "built", progress=lambda _done, _total: None)
+
+
+def blocks_of(kind: str, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return blocks of 256 weights as bytes, and the weights that the format's definition makes of them.
+
+    Source: the GGUF specification, block_q4_K and block_q6_K.
+    """
+    random = np.random.default_rng(9)
+    raw, weights = [], []
+    for _ in range(count):
+        scale, least = random.uniform(0.01, 0.1, 2).astype(np.float16)
+        if kind == "Q4_K":
+            scales, mins = random.integers(0, 64, (2, 8))
+            packed = np.zeros(12, np.uint8)
+            packed[:4] = scales[:4] | (scales[4:] >> 4 << 6)
+            packed[4:8] = mins[:4] | (mins[4:] >> 4 << 6)
+            packed[8:] = (scales[4:] & 15) | ((mins[4:] & 15) << 4)
+            levels = random.integers(0, 16, (8, 32))
+            halves = (levels[::2] | (levels[1::2] << 4)).astype(np.uint8)
+            raw.append(
+                np.frombuffer(
+                    scale.tobytes() + least.tobytes() + packed.tobytes() + halves.tobytes(), np.uint8
+                )
+            )
+            weights.append((float(scale) * scales[:, None] * levels - float(least) * mins[:, None]).ravel())
+        else:
+            scales = random.integers(-64, 64, 16).astype(np.int8)
+            levels = random.integers(0, 64, (2, 4, 32))
+            low = np.stack(
+                [levels[:, 0] & 15 | (levels[:, 2] & 15) << 4, levels[:, 1] & 15 | (levels[:, 3] & 15) << 4],
+                1,
+            )
+            high = sum((levels[:, place] >> 4) << (2 * place) for place in range(4))
+            parts = (low.astype(np.uint8), np.asarray(high, np.uint8), scales, scale)
+            raw.append(np.frombuffer(b"".join(part.tobytes() for part in parts), np.uint8))
+            weights.append(float(scale) * scales.repeat(16) * (levels.ravel() - 32.0))
+    return np.stack(raw), np.stack(weights)
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K"])
+def test_blocks_of_256_are_read_as_the_format_defines_them(tmp_path: Path, kind: str) -> None:
+    raw, weights = blocks_of(kind, 6)
+    write_gguf(tmp_path / "tiny.gguf", blocks={"big.weight": (raw, GGMLQuantizationType[kind])})
+    came = GgufFile.open(tmp_path / "tiny.gguf").tensor("big.weight")
+    np.testing.assert_allclose(came, weights, rtol=1e-3, atol=1e-3)
+
+
+def test_q4_k_blocks_come_back_from_4_bits() -> None:
+    weights = blocks_of("Q4_K", 50)[1].astype(np.float32).reshape(-1, 32)
+    values, scales, zeros, offsets = _levels(weights)
+    back = scales[:, np.newaxis] * (values.astype(np.float32) - zeros[:, np.newaxis]) + offsets[:, np.newaxis]
+    assert np.linalg.norm(back - weights) < 0.01 * np.linalg.norm(weights)
