@@ -173,7 +173,8 @@ class OnnxLanguageModel:
 
     def close(self) -> None:
         """Return once what was read of prompts' beginnings lies on the disk."""
-        self._prefixes_of[""].settle()
+        for prefixes in self._prefixes_of.values():
+            prefixes.settle()
 
     def generate(
         self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int, adapter: str = ""

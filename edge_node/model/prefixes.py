@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _SUFFIX = ".prefix"
+_IN_MEMORY_BYTES = 64 * 1024 * 1024  # without a disk, or until it is written
 _HEADER_BYTES = 64 * 1024  # a multiple of every page size, so that what follows can be mapped
 
 
@@ -129,8 +130,17 @@ class PrefixCache:
         with self._lock:
             self._kept[prefix.tokens] = prefix
             self._kept.move_to_end(prefix.tokens)
-            while sum(kept.state.nbytes for kept in self._kept.values()) > self._limit_bytes:
-                self._kept.popitem(last=False)
+            self._evict(list(self._kept.values()), limit_bytes=self._limit_bytes)
+            in_memory = [kept for kept in self._kept.values() if kept.mapped is None]
+            self._evict(in_memory, limit_bytes=_IN_MEMORY_BYTES)
+
+    def _evict(self, oldest_first: Sequence[Prefix], *, limit_bytes: int) -> None:
+        taken = sum(prefix.state.nbytes for prefix in oldest_first)
+        for prefix in oldest_first:
+            if taken <= limit_bytes:
+                break
+            del self._kept[prefix.tokens]
+            taken -= prefix.state.nbytes
 
     def _save(self, prefix: Prefix, folder: Path) -> None:
         path = self._path(folder, prefix.tokens)

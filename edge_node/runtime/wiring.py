@@ -92,8 +92,8 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
         context=wanted.context,
         threads=_threads(configuration),
         prefixes=prefixes_folder(),
-        adapters=adapters,
         prefix_bytes=wanted.prefixes,
+        adapters=adapters,
     )
     adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
     embedder = load_embedder(configuration, progress=progress)

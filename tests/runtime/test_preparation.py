@@ -26,11 +26,13 @@ class Reading:
 
     def __init__(self) -> None:
         self.read: list[str] = []
+        self.tick_s = 0.0
         self.begun, self.go_on = threading.Event(), threading.Event()
 
     def prepare(self, system: Turn) -> None:
         self.begun.set()
         self.go_on.wait(30)
+        threading.Event().wait(self.tick_s)
         if system.content == "too long":
             raise ContextExceeded(tokens=200, limit=100)
         self.read.append(system.content)
@@ -57,10 +59,11 @@ def test_every_opening_is_read_and_one_that_cannot_be_is_told() -> None:
 
 def test_the_end_waits_for_no_more_than_what_is_being_read() -> None:
     model = Reading()
+    model.tick_s = 0.02  # all of them would take 20 s
+    model.go_on.set()
     preparation = Preparation(model, TURNS[1:] * 500)
     preparation.start()
     assert model.begun.wait(30)
-    threading.Timer(0.0, model.go_on.set).start()
     preparation.stop()
     assert len(model.read) < 1000
 
