@@ -88,9 +88,9 @@ def compare(now: Configuration, wanted: Configuration) -> tuple[Configuration, C
 def _adapters(before: Mapping[str, Node], after: Mapping[str, Node]) -> Iterator[str]:
     """Yield the adapters that are named anew: they are loaded together with the model."""
     for name, node in after.items():
-        known = before[name].spec.model if name in before else None
-        if node.spec.model and node.spec.model != known:
-            yield f"{name}.model"
+        known = before[name].spec.model.adapter if name in before else ""
+        if node.spec.model.adapter not in ("", known):
+            yield f"{name}.model.adapter"
 
 
 def _reachable(now: RuntimeConfig, wanted: RuntimeConfig) -> RuntimeConfig:

@@ -237,9 +237,14 @@ def assemble(
     made_by = {"edge_node": __version__, **models.names}
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
+    return Assembly(
+        pipeline, announcing, lifecycle, library, twin, _preparation(nodes, models=models), verdicts
+    )
+
+
+def _preparation(nodes: Sequence[Node], *, models: Models) -> Preparation:
     plain = [node for node in nodes if node.name not in models.adapted]
-    preparation = Preparation(models.language, openings(plain))
-    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts)
+    return Preparation(models.language, openings(plain))
 
 
 def _gate(
