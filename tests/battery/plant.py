@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EDGE = "battery"
 READY_S = 60.0
 DRAIN_S = 120.0
+_FEW = 100
 
 
 @dataclass
@@ -95,6 +96,13 @@ class Plant:
             assert time.monotonic() < until_s, f"{left}, for {timeout_s:g} s; {self.last_words()}"
             time.sleep(0.05)  # another process's file: there is no event to wait for
 
+    def catch_up(self) -> None:
+        """Wait until few inputs are open: an edge that is killed too often falls ever further behind."""
+        until_s = time.monotonic() + DRAIN_S
+        while self.rows("SELECT count(*) FROM inbox WHERE state = 'open'")[0][0] > _FEW:
+            assert time.monotonic() < until_s, self.last_words()
+            time.sleep(0.05)  # another process's file: there is no event to wait for
+
     def _left(self) -> str:
         open_inputs = self.rows("SELECT count(*) FROM inbox WHERE state = 'open'")[0][0]
         leaving = self.rows("SELECT count(*) FROM outbox WHERE state IN ('pending', 'sent')")[0][0]
@@ -144,6 +152,8 @@ def write_configuration(folder: Path, *, port: int, **more: Any) -> None:
         "model": {"name": LANGUAGE, "threads": 1},
         "embedding": {"name": EMBEDDING},
         "log": {"format": "json", "level": "info"},
+        # What has ended is looked for in the journal, so that it must not be forgotten meanwhile.
+        "journal": {"keep": "365d", "rows": 100_000_000, "decisions": 100_000_000},
         **more,
     }
     (folder / "edge-node.yaml").write_text(json.dumps(content))
