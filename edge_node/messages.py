@@ -194,6 +194,7 @@ class Request:
         device: The device the alarm is about; empty for a person.
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
+        context: Label to value: where it is said, such as the area of the device that listens.
     """
 
     id: str
@@ -207,6 +208,7 @@ class Request:
     device: str = ""
     reply_to: str = ""
     correlation: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 class Origin(StrEnum):
@@ -214,6 +216,7 @@ class Origin(StrEnum):
 
     RULE = "rule"
     TEMPLATE = "template"
+    NEAREST = "nearest"
     MODEL = "model"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from edge_node.config.node_file import (
     ArgumentConfig,
     CommandConfig,
+    DeviceConfig,
     ExpectConfig,
     LimitConfig,
     ListenConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "ArgumentConfig",
     "BrokerConfig",
     "CommandConfig",
+    "DeviceConfig",
     "EmbeddingConfig",
     "ExpectConfig",
     "Identifier",

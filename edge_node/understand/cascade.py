@@ -51,6 +51,10 @@ class Cascade:
         self._templates = Templates(asked)
         self._nearest = NearestExamples(asked, embedder=embedder)
 
+    def prepare(self) -> None:
+        """Reckon now what the first order would else wait for."""
+        self._nearest.prepare()
+
     def draft(self, request: Request) -> Draft | Open:
         """Return a draft, or what is still open for the model."""
         if request.kind is RequestKind.ALARM:
