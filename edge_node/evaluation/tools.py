@@ -25,6 +25,9 @@ NODE = "eval"
 _TYPES = {"integer": "integer", "int": "integer", "number": "number", "float": "number", "boolean": "boolean"}
 _DEVICE = re.compile(r"\b(?:device|entity)\b", re.IGNORECASE)
 _NO_DEVICE = re.compile(r"\b(?:area|floor|room|domain|class|state|used to|type)\b", re.IGNORECASE)
+# Where a schema has no enum and no bounds, its description often lists them.
+_CHOICES = re.compile(r"\(((?:\w+, ){2,}\w+)\)")
+_SPAN = re.compile(r"\bfrom (-?\d+) to (-?\d+)\b")
 _LABELS = ("area", "floor", "domain", "device_class")
 _OPTIONAL_PART = re.compile(r"\[([^\]]*)\]")
 
@@ -175,7 +178,11 @@ def _argument(name: str, schema: Mapping[str, Any], *, optional: bool) -> Argume
     if wanted == "string" and not enum and name not in _LABELS and _names_device(description):
         return ArgumentConfig(device=True, description=description, optional=optional)
     texts = [str(value) for value in enum] if enum and wanted == "string" else None
+    if texts is None and wanted == "string" and (listed := _CHOICES.search(description)):
+        texts = [choice.strip() for choice in listed[1].split(",")]
     low, high = (schema.get(key) if wanted != "string" else None for key in ("minimum", "maximum"))
+    if wanted != "string" and low is None and high is None and (span := _SPAN.search(description)):
+        low, high = float(span[1]), float(span[2])
     return ArgumentConfig.model_construct(
         type=wanted, enum=texts, minimum=low, maximum=high, description=description, optional=optional
     )
