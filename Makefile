@@ -41,6 +41,7 @@ battery: setup
 bench: models
 	$(BIN)/edge-node bench message --json
 	$(BIN)/edge-node bench bus --json
+	$(BIN)/edge-node bench rules --json
 
 schemas: setup
 	$(BIN)/edge-node check --write-schemas config

@@ -26,10 +26,10 @@ from edge_node.messages import (
 from edge_node.payloads import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Message, Operated
+    from edge_node.messages import Message, Operated, Verdict
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
@@ -74,6 +74,8 @@ class Announcing:
             told.append(self._outcome(decision))
             if issued:
                 told.append(self._life(issued))
+            if issued and decision.verdict:
+                told += self._approval_requests(issued, decision.verdict)
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
@@ -93,11 +95,27 @@ class Announcing:
             told.append(replace(order(command), expiry_s=left_s))
         if command:
             told += self.life(command)
-        data = {**operated.data, "operation": operated.operation, "text": operated.text, "final": True}
+        data = {
+            **operated.data,
+            "operation": operated.operation,
+            "text": operated.text,
+            "final": operated.final,
+        }
         if command:
             data = {**command_data(command), **data}
         topic = self.topics.operation_response(operated.user, operated.operation)
         return (*told, self.envelope(topic, "response", data, corr=operated.correlation))
+
+    def failure(self, operated: Operated, error: EdgeNodeError) -> tuple[Outgoing, ...]:
+        """Return why an operation that had begun came to nothing, for who asked for it."""
+        topic = self.topics.operation_response(operated.user, operated.operation)
+        data = {
+            "operation": operated.operation,
+            "error": error.as_dict(),
+            "text": str(error),
+            "final": True,
+        }
+        return (self.envelope(topic, "error", data, corr=operated.correlation),)
 
     def refusal(self, message: Message, error: EdgeNodeError) -> tuple[Outgoing, ...]:
         """Return the dead letter of a message, and the error to its sender where there is a way to one."""
@@ -133,6 +151,17 @@ class Announcing:
         payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         return Outgoing(topic, payload, retain=retain, correlation=raw)
 
+    def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
+        """Yield what each person is told who may approve a command that awaits it."""
+        left_s = command.expires_at - self.clock()
+        at = (self.wall or self.clock)() + left_s
+        expires_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        for user in verdict.approvers:
+            data = {**command_data(command), "asked_by": command.user, "trigger": command.trigger}
+            data["expires_at"] = expires_at.replace("+00:00", "Z")
+            topic = self.topics.operation_response(user, "approval")
+            yield replace(self.envelope(topic, "approval", data), expiry_s=max(1, int(left_s)))
+
     def _life(self, command: Command) -> Outgoing:
         data = command_data(command)
         return self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)
@@ -140,7 +169,7 @@ class Announcing:
     def _outcome(self, decision: Decision) -> Outgoing:
         """Return the reply to a person, or the event of an alarm."""
         request = decision.request
-        data = {"decision": request.id, "node": decision.draft.node, **outcome_data(decision)}
+        data = {"node": decision.draft.node, **outcome_data(decision), "decision": request.id}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
             return self.envelope(self.topics.event(request.trigger), "event", data)
@@ -198,6 +227,7 @@ def command_data(command: Command) -> dict[str, Any]:
     detail = f": {command.detail}" if command.detail else ""
     return {
         "command_id": command.id,
+        "decision": command.decision,
         "node": command.node,
         "command": command.name,
         "device": command.device,

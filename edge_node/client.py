@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_MAX_REPLY_BYTES = 1024 * 1024
+_MAX_REPLY_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 32
 _GLANCE_S = 0.1
 
@@ -208,7 +208,7 @@ class Client:
             self._bus.wait_subscribed(self._connect_timeout_s)
 
     def _exchange(self, topic: str, body: Mapping[str, str], *, timeout_s: float) -> Reply:
-        """Return the first reply to a message with this body."""
+        """Return the last reply to a message with this body."""
         correlation = new_id()
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
@@ -216,7 +216,8 @@ class Client:
         payload = json.dumps({**body, "correlation": correlation}, ensure_ascii=False).encode()
         try:
             self._bus.publish(Outgoing(topic, payload, correlation=correlation.encode()))
-            return next(self._collected(replies, timeout_s=timeout_s))
+            *_, last = self._collected(replies, timeout_s=timeout_s)
+            return last
         finally:
             with self._lock:
                 del self._replies[correlation]

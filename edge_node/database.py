@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -19,7 +20,6 @@ from edge_node.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 Cursor = sqlite3.Cursor
 """What a transaction gives: `execute`, `executemany`, `fetchall`, `lastrowid`, `rowcount`."""
@@ -86,6 +86,16 @@ class Database:
                 raise _failure(error, path, corrupt.cause) from corrupt
             _move_away(path, reason=str(corrupt.cause), error=error)
             return cls._opened(path, migrations=migrations, read_only=read_only, error=error)
+
+    @classmethod
+    def in_memory(
+        cls, *, migrations: Sequence[Sequence[str]], error: type[DatabaseError] = DatabaseError
+    ) -> Database:
+        """Return an empty database at its newest schema that lies in memory and ends with the process."""
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        database = cls(connection, path=Path(":memory:"), error=error)
+        database._migrate(migrations, read_only=False)
+        return database
 
     @classmethod
     def _opened(

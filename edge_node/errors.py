@@ -6,15 +6,19 @@ Knows facts and sentences; knows nothing of where an error is shown.
     ├── ConfigurationError        the configuration cannot be used (exit status 78)
     │   ├── ConfigurationMissing  no runtime file where one was looked for
     │   ├── ConfigurationInvalid  one or more problems, each with file:line and key path
+    │   ├── KeyUnusable           a file that should hold a person's key does not
     │   ├── ConditionInvalid      a CEL expression does not compile or names what is not there
     │   └── StateInUse            another service runs on the same state folder
     ├── InputError                what came from the bus cannot be used; its sender can mend it
     │   ├── PayloadInvalid        not UTF-8, not JSON, too large, too deep, empty
     │   ├── EnvelopeInvalid       a request without what it needs, or retained
     │   ├── MeasureInvalid        a file of documents or questions to measure by that cannot be used
+    │   ├── RecordingInvalid      a recording of messages that cannot be played
     │   ├── TopicInvalid          a topic or a name that may not stand in one
     │   ├── NotPermitted          who asks for an operation is not among those who may
+    │   ├── SignatureRefused      an approval that must be signed, and is not as it has to be
     │   ├── Denied                the gate does not let a command through that was approved
+    │   ├── DecisionUnknown       nothing that was decided is kept under an identifier
     │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
@@ -165,6 +169,19 @@ class StateInUse(ConfigurationError):
         )
 
 
+class KeyUnusable(ConfigurationError):
+    """A file that should hold a key and cannot be used as one."""
+
+    code = "key_unusable"
+
+    def __init__(self, file: Path, *, expected: str) -> None:
+        super().__init__(
+            f"key {file}: expected {expected}, came something else",
+            hint="`edge-node key new USER` writes a pair",
+            field="operators.keys",
+        )
+
+
 class InputError(EdgeNodeError):
     """What came in cannot be used; whoever sent it can mend it."""
 
@@ -208,6 +225,16 @@ class MeasureInvalid(InputError):
         super().__init__(f"{place}: expected {expected}, came {came}", field="measure")
 
 
+class RecordingInvalid(InputError):
+    """A recording of messages that cannot be read, or of which a line is no message."""
+
+    code = "recording_invalid"
+
+    def __init__(self, path: Path, *, expected: str, came: str, line: int = 0) -> None:
+        place = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{place}: expected {expected}, came {came}", field="recording")
+
+
 class TransitionInvalid(InputError):
     """A step that a command cannot take from where it is in its life."""
 
@@ -230,6 +257,19 @@ class NotPermitted(InputError):
         )
 
 
+class SignatureRefused(InputError):
+    """An approval that was not signed, not by who gives it, not for this, or before."""
+
+    code = "signature_refused"
+
+    def __init__(self, user: str, *, expected: str) -> None:
+        super().__init__(
+            f"approval by {user[:80]}: expected {expected}, came none",
+            hint="sign it anew with `edge-node approve ID --key FILE`",
+            field="signature",
+        )
+
+
 class Denied(InputError):
     """A command that a person approved and the gate does not let through as things are now."""
 
@@ -242,6 +282,20 @@ class Denied(InputError):
             f"came {rule}: {reason}",
             hint="it still waits; approve it again once the rule holds, before it expires",
             field=rule,
+        )
+
+
+class DecisionUnknown(InputError):
+    """Nothing that was decided is kept under an identifier, or more than one thing begins with it."""
+
+    code = "decision_unknown"
+
+    def __init__(self, key: str, *, came: str) -> None:
+        super().__init__(
+            f"decision {key[:80]!r}: expected the beginning of one identifier of a decision, a command, "
+            f"a message or a reply that is still kept, came {came}",
+            hint="`edge-node history` lists what is kept",
+            field="id",
         )
 
 

@@ -42,6 +42,14 @@ class Memory:
         self._begun: dict[str, tuple[Request, ...]] = {}
         self._recorded: dict[str, tuple[Request, ...]] = {}
 
+    def renewed(self, stages: Mapping[str, Remembering]) -> Memory:
+        """Return the memory of other stages, which begin with what is on the disk, beside this one."""
+        other = Memory(stages, states=self._states)
+        other._turns, other._begun, other._recorded = self._turns, self._begun, self._recorded
+        for owner, stage in stages.items():
+            stage.restore(self._states.remembered(owner))
+        return other
+
     def restore(self) -> None:
         """Give every stage its rows of the last run."""
         self._turns = itertools.count(self._states.last_turn + 1)

@@ -194,6 +194,7 @@ class Request:
         device: The device the alarm is about; empty for a person.
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
+        evidence: Why a trigger fired: its conditions as written and the values they saw.
         context: Label to value: where it is said, such as the area of the device that listens.
     """
 
@@ -208,7 +209,8 @@ class Request:
     device: str = ""
     reply_to: str = ""
     correlation: str = ""
-    context: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    context: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Origin(StrEnum):
@@ -363,10 +365,12 @@ class Verdict:
     Attributes:
         outcome: Allowed, denied, or allowed once a person approves.
         rules: Every rule that was asked, in order; the last one decided.
+        approvers: Users who may approve it, where a person must.
     """
 
     outcome: Outcome
     rules: tuple[RuleResult, ...]
+    approvers: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -432,6 +436,7 @@ class Command:
         origin: Tier that proposed it.
         user: Who ordered it; empty where a trigger led to it.
         trigger: The trigger that led to it; empty where a person ordered it.
+        decision: The decision that led to it.
     """
 
     id: str
@@ -452,6 +457,7 @@ class Command:
     origin: Origin = Origin.MODEL
     user: str = ""
     trigger: str = ""
+    decision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +473,10 @@ class Decision:
         states: Device to field values at the time of the decision.
         stages_ms: Stage to milliseconds spent.
         model: What the model read and wrote: prompt, text, token counts; empty where it was not asked.
+        message: What came from the bus; None where time passed.
+        times: Device to the time at which each value of `states` was heard, seconds since the epoch.
+        matter: What the cheap tiers left open for the model; None where they settled it.
+        made_by: What decided, by name: the program's version, and the models with their hashes.
     """
 
     request: Request
@@ -477,6 +487,10 @@ class Decision:
     states: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    message: Message | None = None
+    times: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    matter: Open | None = None
+    made_by: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,6 +503,7 @@ class Operated:
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
         command: The command whose state it changed, or None.
+        final: Whether nothing more will follow.
         data: What else the answer holds, by key.
     """
 
@@ -497,6 +512,7 @@ class Operated:
     correlation: str
     text: str
     command: Command | None = None
+    final: bool = True
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -536,6 +552,8 @@ class Generation:
         cached_tokens: Of these, how many were already in the cache.
         tokens: Tokens written.
         forced_tokens: Of these, how many the grammar left no choice for.
+        guessed_tokens: Of these, how many were read ahead because the prompt foretold them.
+        runs: How often the model ran.
         complete: False where it stopped at the token limit before the grammar was satisfied.
         log_probability: Mean natural logarithm of the probability of the chosen tokens, 0 at best.
     """
@@ -547,3 +565,5 @@ class Generation:
     forced_tokens: int
     complete: bool
     log_probability: float
+    guessed_tokens: int = 0
+    runs: int = 0

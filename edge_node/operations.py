@@ -1,4 +1,4 @@
-"""What people ask of the edge itself: approve or cancel a command, reset an operational stop, list devices.
+"""What people ask of the edge itself: approve or cancel, reset a stop, reload, list devices, tell why.
 
 Knows the topics of operations, who may ask for which, and the stages that carry them out; knows no bus,
 no file and no thread. An approval goes through the gate again: what was true when a command was proposed
@@ -10,27 +10,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge_node.config.scalars import seconds
 from edge_node.device_page import device_page
-from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, TopicInvalid
+from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, SignatureRefused, TopicInvalid
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
-from edge_node.payloads import read_correlation, read_json
+from edge_node.payloads import MAX_CORRELATION, read_correlation, read_json
+from edge_node.signing import Statement
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Message
-    from edge_node.protocols import Gate, Lifecycle, OperationalStop, Twin
+    from edge_node.protocols import Decisions, Gate, Lifecycle, OperationalStop, Twin
+    from edge_node.signing import Signatures
     from edge_node.topics import EdgeTopics
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "approve": ("command_id", "correlation"),
+    "approve": ("command_id", "correlation", "counter", "signature"),
     "cancel": ("command_id", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
+    "reload": ("correlation",),
     "devices": ("node", "after", "correlation"),
+    "explain": ("id", "correlation"),
+    "history": ("since", "node", "device", "limit", "correlation"),
 }
+_SUBJECTS = ("command_id", "stop_id", "id")
+_NEEDED = ("command_id", "id")
+_DEFAULT_LIMIT = "20"
+_LIMIT_DIGITS = 3
+MAX_LISTED = 200
+"""Decisions that are listed at once."""
 _MAX_IDENTIFIER = 64
+_MAX_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,7 @@ class _Asked:
         operation: Its name.
         user: Who asks, from the topic.
         at: When it came, seconds since the epoch.
-        subject: Identifier of the command or the stop that it is about; may be empty for a stop.
+        subject: Identifier of the command, decision or stop that it is about; may be empty for a stop.
         correlation: Correlation of the request.
         body: All that the request says.
     """
@@ -64,9 +77,13 @@ class OperatorDesk:
         gate: Asked again before an approved command leaves.
         stop: The operational stop.
         twin: What is known of devices.
+        decisions: What was decided, as it is kept.
+        signatures: The keys of people, for approvals that must be signed.
+        ask_reload: Told the user and the correlation of who asks to have the files read again; the
+            answer follows when that is done.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each thing that people ask about
         self,
         runtime: RuntimeConfig,
         *,
@@ -75,15 +92,33 @@ class OperatorDesk:
         gate: Gate,
         stop: OperationalStop,
         twin: Twin,
+        decisions: Decisions,
+        signatures: Signatures | None = None,
+        ask_reload: Callable[[str, str], None] | None = None,
     ) -> None:
-        self._approvers = frozenset(runtime.operators.approve)
+        operators = runtime.operators
+        self._readers = frozenset(operators.explain)
+        self._decisions = decisions
+        self._approvers = frozenset(operators.approve).union(*operators.roles.values())
         self._resetters = frozenset(runtime.stop.reset)
         self._limits = runtime.limits
         self._topics = topics
         self._lifecycle = lifecycle
         self._gate = gate
         self._stop = stop
+        self._reloaders = frozenset(runtime.operators.reload)
+        self._ask_reload = ask_reload
+        self._signatures = signatures
         self._twin = twin
+        self._desks: Mapping[str, Callable[[_Asked], Operated]] = {
+            "approve": self._approve,
+            "cancel": self._cancel,
+            "reset_stop": self._reset,
+            "devices": self._devices,
+            "explain": self._explain,
+            "history": self._history,
+            "reload": self._reload,
+        }
 
     def carry_out(self, message: Message) -> Operated | None:
         """Return what came of a message that asks for an operation, or None for any other message.
@@ -96,26 +131,43 @@ class OperatorDesk:
         if named is None:
             return None
         asked = self._read(message, user=named[0], operation=named[1])
-        match asked.operation:
-            case "approve":
-                return self._approve(asked)
-            case "cancel":
-                return self._cancel(asked)
-            case "devices":
-                return self._devices(asked)
-        return self._reset(asked)
+        return self._desks[asked.operation](asked)
 
     def _approve(self, asked: _Asked) -> Operated:
         if asked.user not in self._approvers:
             raise NotPermitted(asked.user, operation="approve", key="operators.approve")
         waiting = self._lifecycle.awaiting(asked.subject)
+        if asked.user not in self._gate.approvers(waiting.node, waiting.name):
+            raise NotPermitted(asked.user, operation="approve", key="operators")
+        if asked.body.get("signature", "") or self._gate.signed(waiting.node, waiting.name):
+            self._check_signature(asked)
         verdict = self._gate.judge_approved(*_proposal(waiting), proposed_at=waiting.created_at)
         if verdict.outcome is not Outcome.ALLOWED:
             raise Denied(waiting.id, rule=verdict.rule, reason=verdict.reason)
         return _done(asked, self._lifecycle.approve(waiting.id, user=asked.user))
 
+    def _check_signature(self, asked: _Asked) -> None:
+        """Return if an approval is signed by who gives it; its number counts once, whatever comes of it.
+
+        Raises:
+            SignatureRefused: It is not signed, not by this user, not for this command, or it came before.
+        """
+        if self._signatures is None or not asked.body.get("signature", ""):
+            raise SignatureRefused(asked.user, expected="a signature")
+        digits = asked.body.get("counter", "")
+        digits = digits if digits.isascii() and digits.isdecimal() else "0"
+        counter = int(digits[:_MAX_DIGITS])
+        said = Statement(self._topics.edge, asked.operation, asked.subject, asked.user, counter)
+        self._signatures.accept(said, asked.body.get("signature", ""))
+
     def _cancel(self, asked: _Asked) -> Operated:
-        if asked.user not in self._approvers and not self._ordered(asked):
+        if asked.user not in self._approvers:
+            may = self._ordered(asked)
+        else:
+            waiting = self._lifecycle.awaiting(asked.subject)
+            named = self._gate.approvers(waiting.node, waiting.name)
+            may = asked.user in named or asked.user == waiting.user
+        if not may:
             raise NotPermitted(asked.user, operation="cancel", key="operators.approve")
         return _done(asked, self._lifecycle.cancel(asked.subject, user=asked.user))
 
@@ -137,11 +189,45 @@ class OperatorDesk:
         )
         return Operated(asked.operation, asked.user, asked.correlation, self._stop.status)
 
+    def _reload(self, asked: _Asked) -> Operated:
+        if asked.user not in self._reloaders or self._ask_reload is None:
+            raise NotPermitted(asked.user, operation="reload", key="operators.reload")
+        self._ask_reload(asked.user, asked.correlation)
+        return Operated(asked.operation, asked.user, asked.correlation, "reading the files", final=False)
+
     def _devices(self, asked: _Asked) -> Operated:
         reports = self._twin.reports(node=asked.body.get("node", ""), after=asked.body.get("after", ""))
         page = device_page(reports, now=asked.at)
         text = f"{len(page['devices'])} devices" + (", and more" if page["after"] else "")
         return Operated(asked.operation, asked.user, asked.correlation, text, data=page)
+
+    def _explain(self, asked: _Asked) -> Operated:
+        self._check_reader(asked)
+        found = self._decisions.explain(asked.subject)
+        text = f"{len(found)} found under {asked.subject}"
+        return Operated(asked.operation, asked.user, asked.correlation, text, data={"found": found})
+
+    def _history(self, asked: _Asked) -> Operated:
+        self._check_reader(asked)
+        body = asked.body
+        try:
+            since = asked.at - seconds(body["since"]) if body.get("since") else 0.0
+        except ValueError as problem:
+            raise EnvelopeInvalid("since", expected=str(problem), came=body["since"][:40]) from problem
+        limit = body.get("limit", _DEFAULT_LIMIT)
+        if not limit.isdecimal() or len(limit) > _LIMIT_DIGITS or not 0 < int(limit) <= MAX_LISTED:
+            expected = f"a number of 1 to {MAX_LISTED}, as a text"
+            raise EnvelopeInvalid("limit", expected=expected, came=limit[:40])
+        listed = self._decisions.history(
+            since=since, node=body.get("node", ""), device=body.get("device", ""), limit=int(limit)
+        )
+        text = f"{len(listed)} decisions"
+        return Operated(asked.operation, asked.user, asked.correlation, text, data={"history": listed})
+
+    def _check_reader(self, asked: _Asked) -> None:
+        """Refuse who is not named: what was decided holds the words of others."""
+        if asked.user not in self._readers:
+            raise NotPermitted(asked.user, operation=asked.operation, key="operators.explain")
 
     def _read(self, message: Message, *, user: str, operation: str) -> _Asked:
         if message.retained:
@@ -156,10 +242,12 @@ class OperatorDesk:
         if operation not in _KEYS:
             raise EnvelopeInvalid("operation", expected=f"one of {', '.join(_KEYS)}", came=operation[:80])
         body = self._body(message.payload, known=_KEYS[operation])
-        subject = body.get("command_id", "") or body.get("stop_id", "")
-        if len(subject) > _MAX_IDENTIFIER or (not subject and "command_id" in _KEYS[operation]):
+        key = _KEYS[operation][0]
+        subject = body.get(key, "") if key in _SUBJECTS else ""
+        longest = MAX_CORRELATION if key == "id" else _MAX_IDENTIFIER
+        if len(subject) > longest or (not subject and key in _NEEDED):
             came = f"{len(subject)} characters" if subject else "none"
-            raise EnvelopeInvalid(_KEYS[operation][0], expected="an identifier", came=came)
+            raise EnvelopeInvalid(key, expected="an identifier", came=came)
         correlation = read_correlation(message.correlation, own=body.get("correlation", ""))
         return _Asked(operation, user, message.received_at, subject, correlation, body)
 

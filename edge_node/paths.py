@@ -20,6 +20,11 @@ def models_folder() -> Path:
     return home() / "models"
 
 
+def prefixes_folder() -> Path:
+    """Return the folder of what language models have read of prompts' beginnings."""
+    return home() / "prefixes"
+
+
 def state_folder(edge: str) -> Path:
     """Return the folder that holds the journal and the indexes of one edge."""
     return home() / "state" / edge

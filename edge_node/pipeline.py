@@ -9,17 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edge_node.errors import EdgeNodeError, JournalError
+from edge_node.errors import EdgeNodeError, InputError, JournalError
 from edge_node.memory import Memory
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-    from edge_node.messages import Command, Draft, Message, Operated, Passage, Request, StateRow
+    from edge_node.messages import Command, Message, Operated, Passage, Request, StateRow
     from edge_node.protocols import (
         Announcing,
         Drafting,
@@ -122,19 +122,49 @@ class _Begun:
 
 
 class Pipeline:
-    """The stages in order."""
+    """The stages in order.
 
-    def __init__(self, stages: Stages, *, passages: int) -> None:
+    Args:
+        stages: The stages.
+        passages: Passages that are looked up for a question.
+        made_by: What decides, by name; kept with every decision.
+        one_at_a_time: Held for each verdict; to be shared with a pipeline whose messages are still under way.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        *,
+        passages: int,
+        made_by: Mapping[str, str] | None = None,
+        one_at_a_time: threading.Lock | None = None,
+    ) -> None:
         self._stages = stages
+        self._made_by = dict(made_by or {})
         self._passages = passages
         self._memory = Memory(stages.remembering, states=stages.journal.states)
-        # What one verdict allows counts for the next, whichever thread it is on; and what a stage remembers
-        # is taken together with the message that changed it, and with no half of another one.
-        self._one_at_a_time = threading.Lock()
+        # What one verdict allows counts for the next, on whichever thread and configuration; and what a stage
+        # remembers is taken together with the message that changed it, and with no half of another one.
+        self._one_at_a_time = one_at_a_time or threading.Lock()
 
     def restore(self) -> None:
         """Give the stages what they remembered; to be called once, before the first message."""
         self._memory.restore()
+
+    def take_over(self, before: Pipeline) -> None:
+        """Go on with what the stages of another configuration remember; to be called between two messages.
+
+        Raises:
+            JournalError: It is not on the disk, and this one remembers nothing.
+        """
+        while before.save():
+            pass
+        self._memory = before.memory.renewed(self._stages.remembering)
+
+    @property
+    def memory(self) -> Memory:
+        """What the stages remember, on its way to the journal and back."""
+        return self._memory
 
     def save(self) -> bool:
         """Write what stages remember and is not on the disk yet; return whether there was anything.
@@ -195,7 +225,7 @@ class Pipeline:
     def _decide(self, begun: _Begun, trace: Trace) -> Generator[Result | None, None, None]:
         do, decisions = self._stages, list[Decision]()
         for request in begun.requests:
-            verdict, command = None, None
+            verdict, command, matter = None, None, None
             passages: tuple[Passage, ...] = ()
             record: Mapping[str, object] = {}
             try:
@@ -203,6 +233,7 @@ class Pipeline:
                 trace.lap("understand")
                 if isinstance(draft, Open):
                     self._put_down(begun)
+                    matter = draft
                     yield None
                     trace.skip()
                     if draft.question:
@@ -217,11 +248,8 @@ class Pipeline:
                     verdict = do.gate.judge(draft, request)
                     command = do.lifecycle.issue(draft, verdict, request)
                 trace.lap("gate")
-            states = self._states(request, draft)
-            stages_ms = dict(trace.stages_ms)
-            decisions.append(
-                Decision(request, draft, verdict, command, passages, states, stages_ms, record),
-            )
+            decided = Decision(request, draft, verdict, command, passages, {}, dict(trace.stages_ms), record)
+            decisions.append(self._with_circumstances(decided, message=begun.message, matter=matter))
         self._conclude(begun, decisions)
         trace.lap("journal")
         yield Result(tuple(decisions), begun.moved, trace.stages_ms, begun.operated)
@@ -283,16 +311,32 @@ class Pipeline:
         with self._one_at_a_time:
             self._stages.twin.follow(commands)
 
+    def keep_up(self, message: Message) -> None:
+        """Take up what a message says of devices, for those still under way with this configuration."""
+        # It is told where the message is handled.
+        with self._one_at_a_time, suppress(InputError):
+            self._stages.twin.observe(message)
+
     def bury(self, message: Message, error: EdgeNodeError) -> None:
         """Write the end of a message that cannot be handled, and tell its sender why."""
         told = self._stages.announcing.refusal(message, error)
         with self._put_back(message.id, self._memory.recorded(message.id)) as forgotten:
             self._stages.journal.conclude(message, outgoing=told, dead=error.code, states=forgotten)
 
-    def _states(self, request: Request, draft: Draft) -> dict[str, Mapping[str, object]]:
-        """Return what was known of the devices that a request or its draft names."""
-        named = [request.device] if request.device else []
+    def _with_circumstances(
+        self, decision: Decision, *, message: Message | None, matter: Open | None
+    ) -> Decision:
+        """Return a decision with what was known of the devices that its request or its draft names."""
+        twin, draft = self._stages.twin, decision.draft
+        named = [decision.request.device] if decision.request.device else []
         if isinstance(draft, CommandDraft):
             named += [value for value in draft.arguments.values() if isinstance(value, str)]
-        known = (self._stages.twin.state(draft.node, device) for device in named)
-        return {state.device: state.fields for state in known if state}
+        known = [state for device in named if (state := twin.state(draft.node, device))]
+        return replace(
+            decision,
+            states={state.device: state.fields for state in known},
+            times={state.device: twin.times(state.node, state.device) for state in known},
+            message=message,
+            matter=matter,
+            made_by=self._made_by,
+        )

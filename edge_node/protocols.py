@@ -6,7 +6,7 @@ NumPy arrays for vectors. Implementations live in the stage packages and are wir
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +72,9 @@ class Twin(Protocol):
 
     def state(self, node: str, device: str) -> DeviceState | None:
         """Return the state of a device in a node's words, or None where it was never heard."""
+
+    def times(self, node: str, device: str) -> Mapping[str, float]:
+        """Return when each value of a device was heard, seconds since the epoch."""
 
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
@@ -161,6 +164,12 @@ class Gate(Protocol):
     def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
         """Return the verdict on a draft that a person approves: all rules but approval."""
 
+    def approvers(self, node: str, name: str) -> frozenset[str]:
+        """Return the users who may approve a command."""
+
+    def signed(self, node: str, name: str) -> bool:
+        """Return whether an approval of a command counts only with a signature."""
+
 
 class OperationalStop(Protocol):
     """What is latched by an operational stop, for who may release it."""
@@ -176,6 +185,22 @@ class OperationalStop(Protocol):
             ResetRefused: Another stop came after the one that is meant.
             LatchError: The disk refused; the stop holds.
         """
+
+
+class Decisions(Protocol):
+    """What was decided, as it is kept."""
+
+    def explain(self, key: str) -> tuple[dict[str, Any], ...]:
+        """Return all that is kept of the decisions that an identifier, or the beginning of one, names.
+
+        Raises:
+            DecisionUnknown: Nothing is kept under it, or more than one thing begins with it.
+        """
+
+    def history(
+        self, *, since: float = 0.0, node: str = "", device: str = "", limit: int = 20
+    ) -> tuple[dict[str, Any], ...]:
+        """Return the last decisions in short, newest first."""
 
 
 class Operations(Protocol):
@@ -287,6 +312,9 @@ class LanguageModel(Protocol):
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Return how many tokens a prompt has."""
+
+    def prepare(self, system: Turn) -> None:
+        """Have the turn that opens chats ready, so that no request has to wait until it is read."""
 
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`.

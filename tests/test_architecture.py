@@ -20,7 +20,8 @@ MODULES = {
     if "_data" not in path.parts
 }
 DOORS = {
-    "cel": {"conditions.py"},
+    "cel": {"conditions/condition.py"},
+    "cryptography": {"signing.py"},
     "faiss": {"knowledge/vectors.py"},
     "gguf": {"model/gguf_file.py"},
     "hassil": {"understand/templates.py"},
@@ -33,6 +34,7 @@ DOORS = {
     "sqlite3": {"database.py"},
     "tokenizers": {"model/tokens.py"},
     "uuid_utils": {"identifiers.py"},
+    "watchfiles": {"config/watching.py"},
     "yaml": {"config/source.py"},
 }
 """Library to the one module that imports it and maps its exceptions."""

@@ -414,3 +414,33 @@ def test_a_command_can_be_approved_by_only_one_of_many_at_once() -> None:
         thread.join(timeout=10)
 
     assert len(approved) == 1
+
+
+def test_what_was_issued_within_the_hour_is_counted_over_a_restart_and_a_reload() -> None:
+    hall = Hall()
+    first = hall.issue()
+    hall.now += 3000.0
+    second = hall.issue(Outcome.NEEDS_APPROVAL)
+    hall.issue(Outcome.DENIED)
+    assert hall.life.issued("pump-guard", "set_speed", "pump-1") == (1000.0, 4000.0)
+
+    reloaded = hall.life.renewed(hall._nodes)
+    assert reloaded.issued("pump-guard", "set_speed", "pump-1") == (1000.0, 4000.0)
+    again = hall.restarted()
+    again.restore([first, second])
+    assert again.issued("pump-guard", "set_speed", "pump-1") == (1000.0, 4000.0)
+
+    hall.now += 1000.0
+    hall.issue()
+    assert hall.life.issued("pump-guard", "set_speed", "pump-1") == (4000.0, 5000.0)
+
+
+def test_what_its_node_would_not_give_any_more_is_not_approved() -> None:
+    hall = Hall()
+    waiting = hall.issue(Outcome.NEEDS_APPROVAL)
+    other = Hall(publish={**PUBLISH, "topic": "plant/{pump}/elsewhere"})
+    changed = hall.life.renewed(other._nodes)
+
+    with pytest.raises(TransitionInvalid, match="older configuration"):
+        changed.approve(waiting.id, user="ada")
+    assert hall.life.renewed(hall._nodes).approve(waiting.id, user="ada").state is CommandState.SENT

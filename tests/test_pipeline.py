@@ -53,7 +53,7 @@ def test_an_alarm_leaves_decision_command_and_outbox_and_ends_its_message(hall: 
     assert command is not None
     assert (command.state, command.device) == (CommandState.SENT, "pump-1")
     assert hall.journal.unfinished() == ()
-    assert hall.journal.decision(decision.request.id) is not None
+    assert hall.journal.archive.record(decision.request.id) is not None
     assert hall.journal.command(command.id) == command
     assert topics(hall.told()) == [
         "plant/pump-1/set",
@@ -71,7 +71,7 @@ def test_what_cannot_be_written_whole_is_not_written_at_all(hall: Hall) -> None:
         hall.walk(unknown)
 
     assert hall.told() == []
-    assert hall.journal.history() == ()
+    assert hall.journal.archive.records() == ()
     assert hall.journal.open_commands() == ()
 
 
@@ -284,7 +284,7 @@ def test_the_record_of_an_order_tells_who_what_why_and_how_it_stood(hall: Hall) 
     message = hall.ask("set pump-1 to 40 percent", correlation=b"c-3")
     _, result = hall.walk(message)
 
-    record = hall.journal.decision(result.decisions[0].request.id)
+    record = hall.journal.archive.record(result.decisions[0].request.id)
 
     assert record is not None
     request, draft = record["request"], record["draft"]
@@ -297,7 +297,7 @@ def test_the_record_of_an_order_tells_who_what_why_and_how_it_stood(hall: Hall) 
     assert (draft["type"], draft["name"], draft["origin"]) == ("CommandDraft", "set_speed", "template")
     assert draft["arguments"] == {"pump": "pump-1", "percent": 40}
     assert record["verdict"]["outcome"] == "allowed"
-    assert [rule["rule"] for rule in record["verdict"]["rules"]][:3] == ["command", "caller", "arguments"]
+    assert [rule["rule"] for rule in record["verdict"]["rules"]][:3] == ["command", "arguments", "device"]
     assert record["command"]["state"] == "sent"
     assert record["states"] == {"pump-1": {"speed": 80, "bearing_c": 60, "vib": 1.0}}
     assert set(record["stages_ms"]) == {"twin", "trigger", "understand", "gate"}
@@ -307,7 +307,7 @@ def test_the_record_of_an_order_tells_who_what_why_and_how_it_stood(hall: Hall) 
 def test_the_record_of_an_answer_holds_what_was_found_and_what_the_model_wrote(hall: Hall) -> None:
     _, result = hall.walk(hall.ask("how often is the bearing greased?"))
 
-    record = hall.journal.decision(result.decisions[0].request.id)
+    record = hall.journal.archive.record(result.decisions[0].request.id)
 
     assert record is not None
     assert [passage["file"] for passage in record["passages"]] == ["manual/pump.md"]

@@ -301,3 +301,16 @@ def test_reading_while_another_thread_writes_sees_whole_messages() -> None:
     reader.join(timeout=10)
 
     assert not torn
+
+
+def test_a_list_can_be_counted() -> None:
+    plant = Plant(
+        node({"topic": "agv/{agv}/state", "fields": {"faults": "errors.#", "first": "errors.0.type"}})
+    )
+
+    plant.say("agv/a/state", {"errors": [{"type": "x"}, {"type": "y"}]})
+    assert plant.fields("a") == {"faults": 2, "first": "x"}
+    plant.say("agv/a/state", {"errors": []})
+    assert plant.fields("a")["faults"] == 0
+    plant.say("agv/a/state", {"errors": {"#": 3}})
+    assert plant.fields("a")["faults"] == 3

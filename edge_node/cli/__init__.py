@@ -15,11 +15,18 @@ from edge_node.version import __version__
 _COMMANDS = {
     "init": ("edge_node.cli.init", "init", "Write a folder that runs as it is."),
     "check": ("edge_node.cli.check", "check", "Print every problem of a configuration."),
+    "doctor": ("edge_node.cli.doctor", "doctor", "Look at everything an edge needs, and say what is wrong."),
+    "test": ("edge_node.cli.test", "test", "Perform the scenarios of nodes, without a broker."),
     "run": ("edge_node.cli.run", "run", "Run the service."),
     "ask": ("edge_node.cli.ask", "ask", "Ask a running edge, or give it an order."),
     "approve": ("edge_node.cli.operate", "approve", "Approve a command that waits for a person."),
     "cancel": ("edge_node.cli.operate", "cancel", "Cancel a command that waits for a person."),
+    "key": ("edge_node.cli.key", "key", "Make keys with which people sign what they approve."),
+    "reload": ("edge_node.cli.operate", "reload", "Have a running edge take up its files."),
     "devices": ("edge_node.cli.devices", "devices", "List the devices of a running edge."),
+    "history": ("edge_node.cli.explain", "history", "List what was decided."),
+    "explain": ("edge_node.cli.explain", "explain", "Tell why something was decided."),
+    "replay": ("edge_node.cli.replay", "replay", "Play a recording of messages without a broker."),
     "stop": ("edge_node.cli.stop", "stop", "Stop an edge: no command leaves it until it is reset."),
     "demo": ("edge_node.cli.demo", "demo", "Show everything at work on this machine."),
     "model": ("edge_node.cli.model", "model", "List, fetch and build models."),
@@ -58,6 +65,7 @@ def edge_node() -> None:
       edge-node demo                    see it work
       edge-node init plant              a folder to start from
       edge-node check plant             every problem, with file and line
+      edge-node test plant              what the nodes do, shown by scenarios
       edge-node run --config plant/edge-node.yaml
       edge-node ask "slow pump two down to forty percent"
     """

@@ -16,6 +16,8 @@ from edge_node.config.load import load
 if TYPE_CHECKING:
     from pathlib import Path
 
+_AWAITING = "awaiting_approval"
+_WAITS = 75  # EX_TEMPFAIL of sysexits.h: not done yet, and not refused
 _FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
 
 
@@ -25,6 +27,7 @@ _FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
 @click.option("--user", default=None, help="Who asks; the name you are logged in with where left out.")
 @click.option("--node", default="", help="The node that is to answer; the words tell where left out.")
 @click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Longest wait, in seconds.")
+@click.option("--wait", is_flag=True, help="Go on where the order waits for an approval, until it expires.")
 @json_option
 def ask(
     words: tuple[str, ...],
@@ -33,12 +36,13 @@ def ask(
     user: str | None,
     node: str,
     timeout_s: float,
+    wait: bool,
     as_json: bool,
 ) -> None:
     """Ask a running edge, or give it an order, and print what it answers as it comes.
 
     The exit status is 0 where a question was answered or a command was carried out, and 1 where the manuals
-    do not tell, the order was denied or nothing was understood.
+    do not tell, the order was denied or nothing was understood; 75 says that the order waits for an approval.
 
     \b
     Examples:
@@ -53,6 +57,12 @@ def ask(
             click.echo(
                 json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False) if as_json else reply.text
             )
+            if reply.data.get("state") == _AWAITING:
+                click.echo(f"to approve it: edge-node approve {reply.data.get('command_id')}", err=True)
+                if not wait:
+                    sys.exit(_WAITS)
+    if not as_json and reply.data.get("decision"):
+        click.echo(f"why: edge-node explain {reply.data['decision']}", err=True)
     sys.exit(0 if _succeeded(reply) else 1)
 
 

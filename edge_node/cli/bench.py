@@ -13,6 +13,7 @@ from rich.table import Table
 
 from edge_node.bench.bus import BusBench
 from edge_node.bench.message import MessageBench
+from edge_node.bench.rules import RulesBench
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.config.shipped import shipped_folder
@@ -29,6 +30,7 @@ def bench() -> None:
     Examples:
       edge-node bench message --json
       edge-node bench bus --json
+      edge-node bench rules --json
     """
 
 
@@ -96,6 +98,33 @@ def bus(*, rounds: int, seconds: float, stops: int, folder: Path | None, as_json
     if as_json:
         click.echo(json.dumps(measured))
         return
+    _show_values(measured)
+
+
+@bench.command()
+@click.option("--triggers", default=100, show_default=True, help="How many triggers there are.")
+@click.option("--devices", default=1000, show_default=True, help="How many devices speak.")
+@click.option("--rounds", default=40, show_default=True, help="How often each device speaks.")
+@json_option
+def rules(*, triggers: int, devices: int, rounds: int, as_json: bool) -> None:
+    """Measure telemetry through the twin and the triggers alone, on one core.
+
+    No broker, no journal, no model. updates_per_s: messages for each second of processor time, their JSON
+    read and the triggers asked. rss_mb_growth: what twins, windows and episodes take in memory.
+
+    \b
+    Example:
+      edge-node bench rules --json
+    """
+    with progress_bars() as bars:
+        measured = RulesBench(triggers=triggers, devices=devices, rounds=rounds, progress=bars).run()
+    if as_json:
+        click.echo(json.dumps(measured))
+        return
+    _show_values(measured)
+
+
+def _show_values(measured: Mapping[str, Any]) -> None:
     table = Table("measured", "value")
     for name, value in measured.items():
         table.add_row(name, "-" if value is None else str(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,16 @@ import click
 
 from edge_node.cli.options import json_option
 from edge_node.config.load import NODE_FILE, RUNTIME_FILE, load, load_node
+from edge_node.config.scenario_check import load_scenarios
 from edge_node.config.schema import schemas
-from edge_node.config.source import key_text, read_document
-from edge_node.errors import ConfigurationInvalid, Problem
-from edge_node.understand.templates import Templates
+from edge_node.errors import ConfigurationInvalid
+from edge_node.runtime.reading import check_keys, check_templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.config.loaded import Configuration, Node
+    from edge_node.errors import Problem
 
 
 @click.command()
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     "--write-schemas",
     "schema_folder",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Write the JSON Schemas of both files into this folder, and check nothing.",
+    help="Write the JSON Schemas of all files into this folder, and check nothing.",
 )
 def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
     """Print every problem of PATH, with file and line; ends with 78 if there is one.
@@ -48,7 +49,10 @@ def check(path: Path, *, as_json: bool, schema_folder: Path | None) -> None:
         return
     try:
         configuration, nodes = _read(path)
-        _check_templates(nodes)
+        check_templates(nodes)
+        _check_scenarios(nodes)
+        if configuration is not None:
+            check_keys(configuration)
     except ConfigurationInvalid as error:
         _print_problems(error.problems, as_json=as_json)
         sys.exit(ConfigurationInvalid.exit_status)
@@ -70,25 +74,20 @@ def _read(path: Path) -> tuple[Configuration | None, tuple[Node, ...]]:
     return configuration, configuration.nodes
 
 
-def _check_templates(nodes: Sequence[Node]) -> None:
-    """Let the templates be parsed where they will be matched.
+def _check_scenarios(nodes: Sequence[Node]) -> None:
+    """Let the scenarios beside the nodes be read.
 
     Raises:
-        ConfigurationInvalid: Templates that do not parse, each with its line.
+        ConfigurationInvalid: It holds every problem of all scenario files.
     """
     problems: list[Problem] = []
     for node in nodes:
         try:
-            Templates([node])
+            load_scenarios(node)
         except ConfigurationInvalid as error:
-            problems += [_with_line(problem) for problem in error.problems]
+            problems += error.problems
     if problems:
         raise ConfigurationInvalid(problems)
-
-
-def _with_line(problem: Problem) -> Problem:
-    lines = {key_text(path): line for path, line in read_document(Path(problem.file)).lines.items()}
-    return replace(problem, line=lines.get(problem.key, problem.line))
 
 
 def _print_problems(problems: Sequence[Problem], *, as_json: bool) -> None:

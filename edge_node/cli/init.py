@@ -44,6 +44,7 @@ def init(folder: Path, *, force: bool) -> None:
         click.echo(f"kept {folder / name}")
     click.echo(f"{len(contents) - len(kept)} files written to {folder}; next:")
     click.echo(f"  edge-node check {shlex.quote(str(folder))}")
+    click.echo(f"  edge-node test {shlex.quote(str(folder))}")
     click.echo(f"  edge-node run --config {shlex.quote(str(folder / RUNTIME_FILE))}")
 
 

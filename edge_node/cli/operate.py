@@ -1,10 +1,12 @@
-"""`edge-node approve` and `edge-node cancel`: what people decide about commands that wait for them."""
+"""What people ask of a running edge: approve or cancel a command that waits for them, take up the files."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +14,9 @@ import click
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client
 from edge_node.config.load import load
+from edge_node.signing import Statement, sign
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_node.client import Reply
 
 _user_option = click.option(
@@ -30,10 +31,22 @@ _timeout_option = click.option(
 @click.argument("command_id")
 @config_option
 @_user_option
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Your private key, where the approval must be signed; `edge-node key new` writes one.",
+)
 @_timeout_option
 @json_option
 def approve(
-    command_id: str, *, config: Path | None, user: str | None, timeout_s: float, as_json: bool
+    command_id: str,
+    *,
+    config: Path | None,
+    user: str | None,
+    key_file: Path | None,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Approve a command that waits for a person; its identifier stands in the reply to the order.
 
@@ -44,7 +57,14 @@ def approve(
     Example:
       edge-node approve 01990000-0000-7000-8000-000000000000
     """
-    _operate("approve", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+    body = {"command_id": command_id}
+    if key_file is not None:
+        # Milliseconds since the epoch only grow, and need no file to count in.
+        counter = time.time_ns() // 1_000_000
+        edge = load(find_config(config)).runtime.edge
+        said = Statement(edge, "approve", command_id, user or getpass.getuser(), counter)
+        body |= {"counter": str(counter), "signature": sign(said, key_file=key_file)}
+    _operate("approve", config=config, user=user, timeout_s=timeout_s, as_json=as_json, **body)
 
 
 @click.command()
@@ -62,21 +82,39 @@ def cancel(
     Example:
       edge-node cancel 01990000-0000-7000-8000-000000000000
     """
-    _operate("cancel", command_id, config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+    _operate("cancel", config=config, user=user, timeout_s=timeout_s, as_json=as_json, command_id=command_id)
+
+
+@click.command()
+@config_option
+@_user_option
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Longest wait, in seconds.")
+@json_option
+def reload(*, config: Path | None, user: str | None, timeout_s: float, as_json: bool) -> None:
+    """Have a running edge read its files again, and print what has changed or what is wrong.
+
+    Saving a file is enough; this tells when it is in force. The runtime file names under operators.reload who
+    may. The exit status is 1 where the files were refused, and the old configuration goes on.
+
+    \b
+    Example:
+      edge-node reload
+    """
+    _operate("reload", config=config, user=user, timeout_s=timeout_s, as_json=as_json)
 
 
 def _operate(
     operation: str,
-    command_id: str,
     *,
     config: Path | None,
     user: str | None,
     timeout_s: float,
     as_json: bool,
+    **body: str,
 ) -> None:
     runtime = load(find_config(config)).runtime
     with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
-        reply = client.operate(operation, timeout_s=timeout_s, command_id=command_id)
+        reply = client.operate(operation, timeout_s=timeout_s, **body)
     show(reply, as_json=as_json)
     sys.exit(1 if reply.kind == "error" else 0)
 

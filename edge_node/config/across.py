@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.config.loaded import Node
+    from edge_node.config.models import ApprovalConfig, OperatorsConfig
     from edge_node.config.source import Document, KeyPath
     from edge_node.errors import Problem
 
@@ -34,6 +35,34 @@ def across_nodes(nodes: Sequence[tuple[Node, Document]]) -> list[Problem]:
         _check_topics(first, first_file, second, findings)
         problems += findings.problems
     return problems
+
+
+def check_operators(nodes: Sequence[tuple[Node, Document]], *, operators: OperatorsConfig) -> list[Problem]:
+    """Return a problem for each role that a command names and the runtime file does not, and for keys."""
+    roles = operators.roles
+    problems: list[Problem] = []
+    for node, document in nodes:
+        findings = Findings(document)
+        for name, command in node.spec.commands.items():
+            for path, named in (("allow",), command.allow or []), (("approve", "by"), command.approval.by):
+                for index, role in enumerate(named):
+                    if role not in roles:
+                        place: KeyPath = ("commands", name, *path, index)
+                        what = "a role of operators.roles in the runtime file"
+                        findings.unknown(place, role, what=what, known=roles)
+            if command.approval.signed and not _can_be_signed(command.approval, operators):
+                findings.add(
+                    ("commands", name, "approve", "signed"),
+                    expected="somebody who may approve it and has a key under operators.keys",
+                    came="nobody",
+                )
+        problems += findings.problems
+    return problems
+
+
+def _can_be_signed(approval: ApprovalConfig, operators: OperatorsConfig) -> bool:
+    members = (user for role in approval.by for user in operators.roles.get(role, ()))
+    return any(user in operators.keys for user in (members if approval.by else operators.approve))
 
 
 def _check_topics(first: Node, first_file: Document, second: Node, findings: Findings) -> None:

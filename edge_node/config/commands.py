@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from edge_node.config.findings import placeholders
+from edge_node.config.findings import names_of, placeholders
 from edge_node.config.wording import shown
 from edge_node.errors import TopicInvalid
 from edge_node.topics import VERSION, check_topic, is_name
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_node.config.models import ArgumentConfig, CommandConfig, NodeConfig
     from edge_node.config.source import KeyPath
 
+BUILT_IN = ("command_id", "command_time", "command_count")
+"""Names in a payload that every command has: its identifier, its time, and its number on its topic."""
 _NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _WHOLE_NAME = re.compile(r"\{[a-z][a-z0-9_]*\}")
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -39,13 +41,16 @@ def check_commands(spec: NodeConfig, fields: frozenset[str], findings: Findings)
         for argument, config in command.args.items():
             _check_argument(config, (*path, "args", argument), findings)
         _check_examples(command, path, findings)
-        _check_publish(command, path, findings)
+        _check_publish(command, path, findings, fields=fields)
         _check_expect(command, fields, path, findings)
         names = fields | set(command.args) | {"device", "origin"}
         for index, source in enumerate(command.require):
             findings.condition((*path, "require", index), source, names=names)
-        if command.approve not in {"never", "always"}:
-            findings.condition((*path, "approve"), command.approve, names=names)
+        if command.approval.when not in {"never", "always"}:
+            place: KeyPath = (
+                (*path, "approve") if isinstance(command.approve, str) else (*path, "approve", "when")
+            )
+            findings.condition(place, command.approval.when, names=names)
 
 
 def check_arguments(
@@ -116,7 +121,9 @@ def _check_examples(command: CommandConfig, path: KeyPath, findings: Findings) -
             findings.add(place, expected=f"the argument {{{name}}}", came=shown(example), hint=hint)
 
 
-def _check_publish(command: CommandConfig, path: KeyPath, findings: Findings) -> None:
+def _check_publish(
+    command: CommandConfig, path: KeyPath, findings: Findings, *, fields: frozenset[str]
+) -> None:
     place: KeyPath = (*path, "publish", "topic")
     topic = command.publish.topic
     findings.placeholders(place, topic, names=command.args)
@@ -140,9 +147,23 @@ def _check_publish(command: CommandConfig, path: KeyPath, findings: Findings) ->
         ):
             expected = "devices, integers or arguments with an enum in a topic"
             findings.add(place, expected=expected, came=f"{{{name}}}, {_kind(argument)}")
-    names = {*command.args, "command_id"}
-    findings.placeholders((*path, "publish", "payload"), command.publish.payload, names=names)
-    _check_unquoted((*path, "publish", "payload"), command.publish.payload, findings, names=names)
+    payload: KeyPath = (*path, "publish", "payload")
+    names = {*command.args, *BUILT_IN, *fields}
+    findings.placeholders(payload, command.publish.payload, names=names)
+    _check_unquoted(payload, command.publish.payload, findings, names=names)
+    _check_fields(command, payload, findings, fields=fields)
+
+
+def _check_fields(
+    command: CommandConfig, path: KeyPath, findings: Findings, *, fields: frozenset[str]
+) -> None:
+    """Look at fields of the device in a payload: each must be known before the command may leave."""
+    required = set().union(*map(names_of, command.require))
+    said = {name for _, name in placeholders(path, command.publish.payload)}
+    for name in sorted((said & fields) - set(command.args) - required):
+        expected = f"a condition in 'require' over the field {name!r}"
+        hint = "what the payload takes up must be known, and an unknown value denies only there"
+        findings.add(path, expected=expected, came="none", hint=hint)
 
 
 def _check_unquoted(path: KeyPath, value: Any, findings: Findings, *, names: set[str]) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from edge_node.conditions import Types
+from edge_node.conditions.typing import BOOLEAN, NUMBER, TEXT
 from edge_node.config.commands import check_arguments, check_commands
 from edge_node.config.findings import Findings, placeholders
+from edge_node.config.triggers import check_conditions, check_shape
 from edge_node.config.wording import shown
 from edge_node.errors import Problem, TopicInvalid
 from edge_node.topics import TopicPattern
@@ -20,27 +23,44 @@ if TYPE_CHECKING:
     from edge_node.config.models import NodeConfig, TriggerConfig
     from edge_node.config.source import Document, KeyPath
 
+_TYPES = {"integer": NUMBER, "number": NUMBER, "string": TEXT, "boolean": BOOLEAN}
 _RESERVED = frozenset({"device", "origin"})
 
 
 def crosscheck(node: Node, document: Document) -> list[Problem]:
     """Return the problems of a node file that has the right keys and types, in the order of the file."""
-    findings = Findings(document)
     spec = node.spec
+    findings = Findings(document, types=_known_types(spec))
     devices = _check_listen(spec, findings)
     fields = frozenset(name for listen in spec.listen for name in listen.fields)
     _check_field_names(spec, findings)
     _check_knowledge(node, findings)
+    _check_adapter(node, findings)
     for name, trigger in spec.triggers.items():
         path: KeyPath = ("triggers", name)
-        _check_shape(trigger, path, findings)
-        _check_actions(trigger, path, spec, findings, names=fields | devices | {"device"})
-        for key in ("when", "until"):
-            source = getattr(trigger, key)
-            if source is not None:
-                findings.condition((*path, key), source, names=fields | {"device"})
+        check_shape(trigger, path, spec, findings)
+        of_device = fields | devices | {"device"}
+        timed = trigger.when is None and (trigger.every is not None or trigger.at is not None)
+        _check_actions(trigger, path, spec, findings, names=frozenset() if timed else of_device)
+        check_conditions(trigger, path, fields, findings)
     check_commands(spec, fields, findings)
     return sorted(findings.problems, key=lambda problem: problem.line)
+
+
+def _known_types(spec: NodeConfig) -> Types:
+    """Return the types of arguments, and of the fields by which devices show what they were told."""
+    known = {
+        name: _TYPES[argument.type] if argument.type else _TYPES["string"]
+        for command in spec.commands.values()
+        for name, argument in command.args.items()
+    }
+    # Two commands may give one name to arguments of two types; nothing is known of it then.
+    for command in spec.commands.values():
+        for name, argument in command.args.items():
+            if known.get(name) != _TYPES[argument.type or "string"]:
+                known.pop(name, None)
+    known["origin"] = _TYPES["string"]
+    return Types.of(known, place="this file")
 
 
 def _check_listen(spec: NodeConfig, findings: Findings) -> frozenset[str]:
@@ -92,6 +112,13 @@ def _check_field_names(spec: NodeConfig, findings: Findings) -> None:
             seen.setdefault(field, index)
 
 
+def _check_adapter(node: Node, findings: Findings) -> None:
+    adapter = node.spec.model.adapter
+    if adapter and not (node.folder / adapter).is_file():
+        hint = f"paths are relative to {node.folder}"
+        findings.add(("model", "adapter"), expected="a file", came=f"{adapter!r}, which is none", hint=hint)
+
+
 def _check_knowledge(node: Node, findings: Findings) -> None:
     root = node.folder.resolve()
     for index, pattern in enumerate(node.spec.knowledge):
@@ -116,18 +143,6 @@ def _check_knowledge(node: Node, findings: Findings) -> None:
             if not file.resolve().is_relative_to(root):
                 came = f"{file.name!r}, a link that leads out of it"
                 findings.add(path, expected="files inside the node's folder", came=came)
-
-
-def _check_shape(trigger: TriggerConfig, path: KeyPath, findings: Findings) -> None:
-    """Look at which keys of a trigger stand together."""
-    if (trigger.when is None) == (trigger.absent is None):
-        came = "neither" if trigger.when is None else "both"
-        findings.add(path, expected="either 'when' or 'absent'", came=came)
-    for key, value in (("for", trigger.for_), ("until", trigger.until)):
-        if value is not None and trigger.when is None:
-            findings.add((*path, key), expected=f"{key!r} beside a 'when' only", came="no 'when'")
-    if trigger.do is not None and trigger.choose is not None:
-        findings.add((*path, "choose"), expected="either 'do' or 'choose'", came="both")
 
 
 def _check_actions(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from edge_node.config.across import across_nodes
+from edge_node.config.across import across_nodes, check_operators
 from edge_node.config.crosscheck import crosscheck
+from edge_node.config.examples import read_examples
 from edge_node.config.loaded import Configuration, Node
 from edge_node.config.models import NodeConfig, RuntimeConfig
 from edge_node.config.source import Document, key_text, read_document
@@ -48,6 +49,8 @@ def load(path: Path) -> Configuration:
     read = [_read_node(node_file, problems) for node_file in _node_files(document, file.parent, problems)]
     nodes = sorted((found for found in read if found), key=lambda found: found[0].name)
     problems += across_nodes(nodes)
+    if runtime is not None:
+        problems += check_operators(nodes, operators=runtime.operators)
     if problems or runtime is None:
         raise ConfigurationInvalid(problems)
     return Configuration(runtime, tuple(node for node, _ in nodes), file)
@@ -66,13 +69,29 @@ def load_node(path: Path) -> Node:
     return found[0]
 
 
+def read_model(file: Path, model: type[Model]) -> tuple[Model, Document]:
+    """Return the content of a file as a model, with its lines.
+
+    Raises:
+        ConfigurationInvalid: It holds every problem of the file.
+    """
+    problems: list[Problem] = []
+    document = _document(file, problems)
+    content = _validated(document, model, problems) if document else None
+    if document is None or content is None:
+        raise ConfigurationInvalid(problems)
+    return content, document
+
+
 def _read_node(file: Path, problems: list[Problem]) -> tuple[Node, Document] | None:
     document = _document(file, problems)
     spec = _validated(document, NodeConfig, problems) if document else None
     if document is None or spec is None:
         return None
-    node = Node(spec, file.parent)
+    examples, faults = read_examples(spec, document, folder=file.parent)
+    node = Node(spec, file.parent, examples)
     problems += crosscheck(node, document)
+    problems += faults
     return node, document
 
 

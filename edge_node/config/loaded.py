@@ -70,6 +70,12 @@ class Configuration:
     file: Path
 
     @property
+    def keys(self) -> dict[str, Path]:
+        """User to the file of their public key; a relative one starts at the runtime file."""
+        named = self.runtime.operators.keys
+        return {user: self.file.parent / Path(file).expanduser() for user, file in named.items()}
+
+    @property
     def state(self) -> Path:
         """Folder of the journal and the indexes; a relative one starts at the runtime file."""
         named = self.runtime.state

@@ -6,6 +6,7 @@ Knows where they are defined, and nothing else.
 from __future__ import annotations
 
 from edge_node.config.node_file import (
+    ApprovalConfig,
     ArgumentConfig,
     CommandConfig,
     DeviceConfig,
@@ -19,6 +20,7 @@ from edge_node.config.node_file import (
 from edge_node.config.runtime_file import (
     BrokerConfig,
     EmbeddingConfig,
+    JournalConfig,
     KnowledgeConfig,
     LanguageModelConfig,
     LimitsConfig,
@@ -32,6 +34,7 @@ from edge_node.config.runtime_file import (
 from edge_node.config.scalars import Identifier, Name
 
 __all__ = [
+    "ApprovalConfig",
     "ArgumentConfig",
     "BrokerConfig",
     "CommandConfig",
@@ -39,6 +42,7 @@ __all__ = [
     "EmbeddingConfig",
     "ExpectConfig",
     "Identifier",
+    "JournalConfig",
     "KnowledgeConfig",
     "LanguageModelConfig",
     "LimitConfig",

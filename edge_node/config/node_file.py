@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edge_node.config.scalars import Identifier, Name, Seconds, Section
+from edge_node.config.scalars import Identifier, Name, Seconds, Section, TimeOfDay
 
 
 class ListenConfig(Section):
@@ -20,7 +20,8 @@ class ListenConfig(Section):
         description="Topic; a name in braces stands for one level, the first one names the device."
     )
     fields: dict[Identifier, str] = Field(
-        description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole payload."
+        description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole "
+        "payload, '#' at the end how many items a list has."
     )
     qos: Literal[0, 1] = Field(
         default=0, description="1 journals each message and loses none; 0 only updates the twin."
@@ -44,6 +45,23 @@ class TriggerConfig(Section):
     )
     for_: Seconds | None = Field(default=None, alias="for", description="How long `when` must hold first.")
     absent: Seconds | None = Field(default=None, description="Fires when a device was silent for this long.")
+    every: Seconds | None = Field(default=None, description="Fires again and again, after this long each.")
+    at: list[TimeOfDay] | TimeOfDay | None = Field(
+        default=None, description="Fires each day at these times, by the clock of this machine."
+    )
+    all: list[Identifier] | None = Field(
+        default=None, min_length=1, description="Triggers that must all have fired for one device."
+    )
+    any: list[Identifier] | None = Field(
+        default=None, min_length=1, description="Triggers of which one must have fired."
+    )
+    within: Seconds | None = Field(
+        default=None, description="How far apart those of `all` may fire; left out, all must go on at once."
+    )
+    debounce: Seconds | None = Field(
+        default=None, description="How long `when` and the end of an episode must hold to count."
+    )
+    cooldown: Seconds | None = Field(default=None, description="Least time between two firings for a device.")
     do: dict[Identifier, dict[Identifier, Any]] | None = Field(
         default=None,
         description="One command with its arguments; '{name}' takes a field or the device.",
@@ -80,7 +98,8 @@ class PublishConfig(Section):
 
     topic: str = Field(description="Topic of the device; '{argument}' is filled in.")
     payload: Any = Field(
-        description="Payload; '{argument}' alone keeps its type, '{command_id}' names the command."
+        description="Payload; '{argument}' alone keeps its type. A field of the device may stand there, and "
+        "'{command_id}', '{command_time}' and '{command_count}'."
     )
     idempotent: bool = Field(default=False, description="Whether it may be sent again after a crash.")
 
@@ -94,6 +113,9 @@ class LimitConfig(Section):
     step: float | None = Field(
         default=None, gt=0, description="Largest change of the expected field at once."
     )
+    per_hour: int | None = Field(
+        default=None, ge=1, description="Most commands of this name to one device within an hour."
+    )
 
 
 class ExpectConfig(Section):
@@ -102,6 +124,19 @@ class ExpectConfig(Section):
     field: Identifier = Field(description="Field of the device.")
     equals: Any = Field(description="Value, or the name of an argument.")
     within: Seconds = Field(default=5.0, description="How long it may take.")
+
+
+class ApprovalConfig(Section):
+    """Whether a person must approve a command, and who may."""
+
+    when: str = Field(default="always", description="never, always, or a CEL condition.")
+    by: list[Identifier] = Field(
+        default_factory=list,
+        description="Roles whose members may approve it, and nobody else; operators.approve where empty.",
+    )
+    signed: bool = Field(
+        default=False, description="Whether it counts only with a signature of a key in operators.keys."
+    )
 
 
 class CommandConfig(Section):
@@ -117,9 +152,29 @@ class CommandConfig(Section):
         default_factory=list, description="CEL conditions that must hold; unknown counts as no."
     )
     limit: LimitConfig = Field(default_factory=LimitConfig)
-    approve: str = Field(default="never", description="never, always, or a CEL condition.")
+    allow: list[Identifier] | None = Field(
+        default=None,
+        description="Roles whose members may order it; all who may ask where left out, nobody where empty.",
+    )
+    approve: str | ApprovalConfig = Field(
+        default="never", description="never, always, or a CEL condition; or when, by whom."
+    )
     expect: ExpectConfig | None = Field(default=None, description="What shows that it was carried out.")
     expires: Seconds = Field(default=30.0, description="After this it is not sent any more.")
+
+    @property
+    def approval(self) -> ApprovalConfig:
+        """What `approve` says, however it is spelled."""
+        return ApprovalConfig(when=self.approve) if isinstance(self.approve, str) else self.approve
+
+
+class NodeModelConfig(Section):
+    """How the language model is run for this node."""
+
+    adapter: str = Field(
+        default="",
+        description="LoRA adapter (.onnx_adapter) for this node's commands; a path relative to this file.",
+    )
 
 
 class DeviceConfig(Section):
@@ -148,6 +203,7 @@ class NodeConfig(Section):
     triggers: dict[Identifier, TriggerConfig] = Field(default_factory=dict, description="Triggers by name.")
     ask: bool = Field(default=False, description="Whether operators may ask and order.")
     commands: dict[Identifier, CommandConfig] = Field(default_factory=dict, description="Commands by name.")
+    model: NodeModelConfig = Field(default_factory=NodeModelConfig)
     devices: dict[str, DeviceConfig] = Field(
         default_factory=dict, description="What people say of devices, by the name they have in topics."
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edge_node.config.scalars import Bytes, Name, Seconds, Section
+from edge_node.config.scalars import Bytes, Identifier, Name, Seconds, Section
 
 
 class TlsConfig(Section):
@@ -60,6 +60,10 @@ class LanguageModelConfig(Section):
         le=64,
         description="Threads for inference; 0 takes every core but leaves the bus its share.",
     )
+    prefixes: Bytes = Field(
+        default=256 * 1024 * 1024,
+        description="Disk that the beginnings of prompts, once read, may take; a node needs 23 kB a token.",
+    )
 
 
 class EmbeddingConfig(Section):
@@ -79,6 +83,10 @@ class LimitsConfig(Section):
     queue: int = Field(default=1000, ge=1, description="Messages waiting for a decision.")
     text: int = Field(default=2000, ge=1, description="Characters of a question or an order.")
     devices: int = Field(default=10_000, ge=1, description="Devices the twin remembers.")
+    window: int = Field(
+        default=500, ge=16, le=100_000, description="Samples kept of one time window; more are merged."
+    )
+    samples: int = Field(default=1_000_000, ge=16, description="Samples kept of all time windows together.")
 
 
 class KnowledgeConfig(Section):
@@ -98,8 +106,35 @@ class StopConfig(Section):
 class OperatorsConfig(Section):
     """Who may do what beyond asking."""
 
+    roles: dict[Identifier, list[Name]] = Field(
+        default_factory=dict, description="Users of each role; commands name roles under allow and approve."
+    )
+    keys: dict[Name, str] = Field(
+        default_factory=dict,
+        description="User to the file of their public key, relative to this file; for signed approvals.",
+    )
     approve: list[Name] = Field(
         default_factory=list, description="Users who may approve and cancel commands; nobody where empty."
+    )
+    reload: list[Name] = Field(
+        default_factory=list, description="Users who may have the files read again; nobody where empty."
+    )
+    explain: list[Name] = Field(
+        default_factory=list,
+        description="Users who may read what was decided, with everybody's words; nobody where empty.",
+    )
+
+
+class JournalConfig(Section):
+    """How long the journal remembers what has ended."""
+
+    keep: Seconds = Field(
+        default=30 * 86_400.0,
+        description="How long messages, words of people, decisions and commands are kept.",
+    )
+    rows: int = Field(default=50_000, ge=100, description="Most messages, and most commands, that are kept.")
+    decisions: int = Field(
+        default=10_000, ge=10, description="Most decisions that are kept, each of at most about 64 KB."
     )
 
 
@@ -147,4 +182,5 @@ class RuntimeConfig(Section):
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
     stop: StopConfig = Field(default_factory=StopConfig)
     operators: OperatorsConfig = Field(default_factory=OperatorsConfig)
+    journal: JournalConfig = Field(default_factory=JournalConfig)
     log: LogConfig = Field(default_factory=LogConfig)

@@ -16,10 +16,12 @@ DURATION = r"^([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(ms|s|m|h|d)$"
 SIZE = r"^([0-9]{1,9})\s*(B|KiB|MiB|GiB)$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _IDENTIFIER = r"^[a-z][a-z0-9_]*$"
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 PATTERN_WORDS = {
     DURATION: "a duration with its unit, such as 500ms, 30s, 2m, 1h or 30d",
     SIZE: "a size with its unit, such as 256KiB",
     _NAME: "a name of 1 to 64 letters, digits, '.', '_' and '-' that begins with a letter or digit",
+    _TIME_OF_DAY: "a time of day in quotes, such as '07:00'",
     _IDENTIFIER: "a name of small letters, digits and '_' that begins with a letter",
 }
 
@@ -69,6 +71,7 @@ Bytes = Annotated[
 ]
 Name = Annotated[str, Field(pattern=_NAME)]
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+TimeOfDay = Annotated[str, Field(pattern=_TIME_OF_DAY)]
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""The JSON Schemas of both files, for editors and for other programs.
+"""The JSON Schemas of all files, for editors and for other programs.
 
 Made from the models, so that they cannot disagree with what is accepted. Knows nothing of where they lie.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.config.models import NodeConfig, RuntimeConfig
 from edge_node.config.scalars import DURATION, SIZE, duration_text, size_text
+from edge_node.config.scenario_file import ScenariosConfig
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,6 +19,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FILES: dict[str, tuple[str, type[BaseModel]]] = {
     "edge-node.schema.json": ("Runtime file of edge_node", RuntimeConfig),
     "node.schema.json": ("Node file of edge_node", NodeConfig),
+    "scenarios.schema.json": ("Scenario file of edge_node", ScenariosConfig),
 }
 
 

@@ -157,9 +157,12 @@ def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
 
 def _step(schema: dict[str, Any], part: str | int) -> dict[str, Any]:
     if isinstance(part, int):
-        step = schema.get("items")
+        # Of a word or a list, the list is the one that has items.
+        step = next((one["items"] for one in (schema, *schema.get("anyOf", ())) if "items" in one), None)
     elif part in schema.get("properties", {}):
         step = schema["properties"][part]
     else:
-        step = next(iter(schema.get("patternProperties", {}).values()), None)
+        others = schema.get("additionalProperties")
+        named = schema.get("patternProperties", {}).values()
+        step = next(iter(named), others if isinstance(others, dict) else None)
     return step or {}

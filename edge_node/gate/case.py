@@ -50,12 +50,12 @@ def policies(node: Node) -> dict[str, Policy]:
 
 
 def _policy(spec: CommandConfig) -> Policy:
-    plain = spec.approve in ("never", "always")
+    plain = spec.approval.when in ("never", "always")
     return Policy(
         spec=spec,
         device_arguments=tuple(name for name, argument in spec.args.items() if argument.device),
         requirements=tuple(Condition.compile(source) for source in spec.require),
-        approval=None if plain else Condition.compile(spec.approve),
+        approval=None if plain else Condition.compile(spec.approval.when),
     )
 
 
@@ -114,7 +114,7 @@ class Case:
 
     def approval(self) -> RuleResult:
         """Return whether it may go without a person; unknown counts as no."""
-        source = self.policy.spec.approve
+        source = self.policy.spec.approval.when
         if self.policy.approval is None:
             passed = source == "never"
             reason = "needs no approval" if passed else "a person has to approve every such command"

@@ -15,21 +15,24 @@ from edge_node.gate.case import Case, Policy, policies
 from edge_node.messages import Origin, Outcome, RequestKind, RuleResult, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edge_node.config.loaded import Node
+    from edge_node.config.models import OperatorsConfig
     from edge_node.messages import CommandDraft, Request
     from edge_node.protocols import Twin
 
 _APPROVE = "approve"
 _DEVICES_SHOWN = 8
+_APPROVERS_SHOWN = 8
+_HOUR_S = 3600.0
 
 
 class PolicyGate:
     """The rules of all nodes' commands.
 
-    In order: `command`, `caller`, `arguments`, `device`, `require[i]`, `limit.every`, `limit.step`,
-    `stop`, `approve`. The first one that does not pass decides; `approve` is asked last and never denies.
+    In the order of `_rules`, which is the one place where it stands. The first rule that does not pass
+    decides; `approve` is asked last and never denies.
 
     Conditions see the device's fields, over them the arguments by their names, and over those `device`
     (with `id` and `online`) and `origin`. A command that names no device is judged by the node's own
@@ -39,6 +42,8 @@ class PolicyGate:
         nodes: The nodes whose commands may be given.
         twin: What is known of devices.
         last_issued: Gives when a command of a node (node, name, device) was issued last, or None.
+        issued: Gives when commands of a node (node, name, device) were issued within the last hour.
+        operators: Who may do what.
         stopped: Gives why an operational stop lets no command come of a request, or nothing where it may.
         clock: Wall clock, seconds since the epoch.
 
@@ -52,6 +57,8 @@ class PolicyGate:
         *,
         twin: Twin,
         last_issued: Callable[[str, str, str], float | None],
+        issued: Callable[[str, str, str], Sequence[float]] = lambda *_: (),
+        operators: OperatorsConfig | None = None,
         stopped: Callable[[Request], str] = lambda _: "",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +66,9 @@ class PolicyGate:
         self._policies = {node.name: policies(node) for node in nodes}
         self._twin = twin
         self._last_issued = last_issued
+        self._issued = issued
+        self._roles = {name: frozenset(users) for name, users in operators.roles.items()} if operators else {}
+        self._approvers = frozenset(operators.approve) if operators else frozenset()
         self._stopped = stopped
         self._clock = clock
 
@@ -68,8 +78,10 @@ class PolicyGate:
         for result in self._rules(draft, request):
             asked.append(result)
             if not result.passed:
-                outcome = Outcome.NEEDS_APPROVAL if result.rule == _APPROVE else Outcome.DENIED
-                return Verdict(outcome, tuple(asked))
+                if result.rule == _APPROVE:
+                    users = sorted(self.approvers(draft.node, draft.name))
+                    return Verdict(Outcome.NEEDS_APPROVAL, tuple(asked), tuple(users))
+                return Verdict(Outcome.DENIED, tuple(asked))
         allowed = asked[-1].rule == _APPROVE
         return Verdict(Outcome.ALLOWED if allowed else Outcome.DENIED, tuple(asked))
 
@@ -91,28 +103,53 @@ class PolicyGate:
                 break
         return Verdict(Outcome.DENIED, tuple(asked))
 
+    def approvers(self, node: str, name: str) -> frozenset[str]:
+        """Return the users who may approve a command; nobody where there is no such command."""
+        policy = self._policies.get(node, {}).get(name)
+        if policy is None:
+            return frozenset()
+        by = policy.spec.approval.by
+        return self._members(by) if by else self._approvers
+
+    def signed(self, node: str, name: str) -> bool:
+        """Return whether an approval of a command counts only with a signature."""
+        policy = self._policies.get(node, {}).get(name)
+        return policy is not None and policy.spec.approval.signed
+
+    def _members(self, roles: Iterable[str]) -> frozenset[str]:
+        return frozenset().union(*(self._roles.get(role, ()) for role in roles))
+
     def _rules(
         self, draft: CommandDraft, request: Request, *, proposed_at: float | None = None
     ) -> Iterator[RuleResult]:
-        """Yield the rules' results; what comes after one that did not pass may not be asked for."""
+        """Yield the rules' results in their order; those after one that did not pass are not asked."""
         policy = self._policies.get(draft.node, {}).get(draft.name)
         if policy is None:
             yield RuleResult("command", passed=False, reason=self._unknown(draft))
             return
         yield RuleResult("command", passed=True, reason=f"{draft.node} has {draft.name}")
-        yield self._caller(draft, request)
         wrong = complaint(policy.spec, draft.arguments)
         yield RuleResult("arguments", passed=not wrong, reason=wrong or "complete and within their ranges")
         yield self._device(draft, policy)
+        yield self._caller(draft, request)
         case = Case.of(draft, policy, self._twin)
         yield from case.requirements()
         if policy.spec.limit.every is not None:
             yield self._pace(case, policy.spec.limit.every, proposed_at=proposed_at)
+        if policy.spec.limit.per_hour is not None:
+            yield self._budget(case, policy.spec.limit.per_hour, proposed_at=proposed_at)
         if policy.spec.limit.step is not None:
             yield case.step(policy.spec.limit.step)
         stopped = self._stopped(request)
         yield RuleResult("stop", passed=not stopped, reason=stopped or "no stop is in the way")
-        yield case.approval()
+        approval = case.approval()
+        yield approval if approval.passed else self._naming_approvers(approval, draft)
+
+    def _naming_approvers(self, approval: RuleResult, draft: CommandDraft) -> RuleResult:
+        users = sorted(self.approvers(draft.node, draft.name))
+        listed = " or ".join(users[:_APPROVERS_SHOWN]) or "nobody, for the runtime file names none"
+        more = f" or {len(users) - _APPROVERS_SHOWN} more" if len(users) > _APPROVERS_SHOWN else ""
+        return replace(approval, reason=f"{approval.reason}; who may: {listed}{more}")
 
     def _unknown(self, draft: CommandDraft) -> str:
         if draft.node not in self._policies:
@@ -128,7 +165,13 @@ class PolicyGate:
             return RuleResult("caller", passed=False, reason=reason)
         if request.kind is RequestKind.ASK:
             reason = f"{draft.node} {'takes' if node.ask else 'takes no'} orders"
-            return RuleResult("caller", passed=node.ask, reason=reason)
+            allow = node.commands[draft.name].allow
+            if not node.ask or allow is None:
+                return RuleResult("caller", passed=node.ask, reason=reason)
+            passed = request.user in self._members(allow)
+            roles = " or ".join(allow) or "no role at all"
+            reason = f"{draft.name}: expected an order of {roles}, came one of {request.user}"
+            return RuleResult("caller", passed=passed, reason="" if passed else reason)
         trigger = node.triggers.get(request.trigger) if request.node else None
         named = {*(trigger.do or ()), *(trigger.choose or ())} if trigger else set[str]()
         may = "may" if draft.name in named else "may not"
@@ -158,6 +201,17 @@ class PolicyGate:
             stale_s = self._nodes[node].stale
             return f"{device}: expected to be heard within {stale_s:g} s, last heard {ago_s:.0f} s ago"
         return ""
+
+    def _budget(self, case: Case, per_hour: int, *, proposed_at: float | None) -> RuleResult:
+        """Return whether the device has had fewer within the hour; an alarm's own count, and do not wait."""
+        if case.draft.origin is Origin.RULE:
+            return RuleResult("limit.per_hour", passed=True, reason="an alarm's own command does not wait")
+        now = self._clock()
+        times = self._issued(case.draft.node, case.draft.name, case.device)
+        count = sum(abs(now - at) < _HOUR_S and at != proposed_at for at in times)
+        reason = f"{case.draft.name}: expected at most {per_hour} within an hour, came {count} before it"
+        passed = count < per_hour
+        return RuleResult("limit.per_hour", passed=passed, reason="" if passed else reason)
 
     def _pace(self, case: Case, every_s: float, *, proposed_at: float | None) -> RuleResult:
         if case.draft.origin is Origin.RULE:

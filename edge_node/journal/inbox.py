@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
 
-_COLUMNS = "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
-OPEN = f"SELECT {_COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  # noqa: S608 - names of this module
+COLUMNS = "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
+OPEN = f"SELECT {COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
-BELOW = f"SELECT {_COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
+BELOW = f"SELECT {COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages received after a time below a length and a prefix of topics, in the order they came."""
 _RECENT = (
-    f"SELECT {_COLUMNS}, sequence FROM inbox WHERE received_at > ? AND sequence > max(?,"  # noqa: S608 - names of this module
+    f"SELECT {COLUMNS}, sequence FROM inbox WHERE received_at > ? AND sequence > max(?,"  # noqa: S608 - names of this module
     " (SELECT coalesce(max(sequence), 0) FROM inbox) - ?) ORDER BY sequence LIMIT 200"
 )
 _REDELIVERED_ROWS = 4096

@@ -5,16 +5,17 @@ Knows values and tables; knows nothing of MQTT or of why something was decided.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, cast
+import math
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
 from edge_node.database import Database
 from edge_node.errors import EdgeNodeError, JournalError
 from edge_node.journal import inbox, memory, outbox
+from edge_node.journal.archive import Archive, put_decision
 from edge_node.journal.pruning import Retention, prune
-from edge_node.journal.records import command_from, decision_record, put_decision
+from edge_node.journal.records import command_from, decision_record
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.journal.writer import Writer
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge_node.journal.writer import Row
     from edge_node.messages import Command, CommandState, Decision, Message, Outgoing, StateRow
 
+JOURNAL_FILE = "journal.db"
 _PRUNE_EVERY = 32
 _log = structlog.get_logger(__name__)
 
@@ -35,11 +37,13 @@ class Journal:
     """The journal of one edge; every method may be called from any thread.
 
     Attributes:
+        archive: What was decided, as it is kept.
         states: What stages remember over a restart.
         crowded_out: Announcements that were given up because too many others came behind them unsent.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float], retention: Retention) -> None:
+        self.archive = Archive(database)
         self._database = database
         self._clock = clock
         self._retention = retention
@@ -354,20 +358,10 @@ class Journal:
         rows = self._database.execute("SELECT record FROM commands WHERE id = ?", (command_id,))
         return command_from(rows[0][0]) if rows else None
 
-    def open_commands(self) -> tuple[Command, ...]:
-        """Return the commands whose life goes on, oldest first."""
-        rows = self._database.execute("SELECT record FROM commands WHERE ended_at IS NULL ORDER BY sequence")
-        return tuple(command_from(row[0]) for row in rows)
-
-    def decision(self, request_id: str) -> dict[str, Any] | None:
-        """Return the record of one decision, or None where it is not known."""
-        rows = self._database.execute("SELECT record FROM decisions WHERE id = ?", (request_id,))
-        return json.loads(rows[0][0]) if rows else None
-
-    def history(self, *, limit: int = 20) -> tuple[dict[str, Any], ...]:
-        """Return the records of the last decisions, newest first."""
-        rows = self._database.execute("SELECT record FROM decisions ORDER BY sequence DESC LIMIT ?", (limit,))
-        return tuple(json.loads(row[0]) for row in rows)
+    def open_commands(self, *, ended_since: float = math.inf) -> tuple[Command, ...]:
+        """Return the commands whose life goes on, and those that ended after a time, oldest first."""
+        query = "SELECT record FROM commands WHERE ended_at IS NULL OR ended_at >= ? ORDER BY sequence"
+        return tuple(command_from(row[0]) for row in self._database.execute(query, (ended_since,)))
 
     def remember(self, key: str, value: str) -> None:
         """Keep a value under a name for the next run; on the disk on return."""
@@ -389,7 +383,8 @@ class Journal:
         return self._concluded % _PRUNE_EVERY == 0
 
     def _prune(self, cursor: Cursor, *, now: float) -> None:
-        prune(cursor, before=now - self._retention.age_s, rows=self._retention.rows)
+        kept = self._retention
+        prune(cursor, before=now - kept.age_s, rows=kept.rows, fewer={"decisions": kept.decisions})
         self.crowded_out += outbox.crowd_out(cursor, rows=self._retention.rows, now=now)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from edge_node.journal.bounds import cut
 from edge_node.journal.records import command_from, command_record
 from edge_node.messages import CommandState, Outgoing
 
@@ -23,6 +24,8 @@ OPEN_STATES = frozenset(
 )
 """States from which a command still moves on."""
 _KEPT_BYTES = 16 * 1024
+MAX_DETAIL = 500
+"""Characters of what was seen in one step of a command's life that are kept with its time."""
 _UNDECIDED = frozenset({CommandState.PROPOSED, CommandState.SENT})
 _WITHDRAWABLE = frozenset({*_UNDECIDED, CommandState.AWAITING_APPROVAL})
 _WAITING = (
@@ -200,11 +203,14 @@ def settle_doubtful(cursor: Cursor, *, now: float, row_id: int | None = None) ->
 
 
 def put_command(cursor: Cursor, command: Command, *, now: float) -> None:
-    """Write a command as it is now; what has ended stays ended."""
+    """Write a command as it is now, and when it came into its state; what has ended stays ended."""
     cursor.execute(
-        "INSERT INTO commands (id, node, name, device, state, idempotent, record, ended_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-        " state = excluded.state, record = excluded.record, ended_at = excluded.ended_at"
+        "INSERT INTO commands (id, node, name, device, state, idempotent, record, ended_at, life)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, json_array(json_object('state', ?5, 'at', ?9, 'detail', ?10)))"
+        " ON CONFLICT (id) DO UPDATE SET"
+        " state = excluded.state, record = excluded.record, ended_at = excluded.ended_at,"
+        " life = CASE WHEN commands.state = excluded.state THEN commands.life"
+        " ELSE json_insert(commands.life, '$[#]', json_extract(excluded.life, '$[0]')) END"
         " WHERE commands.ended_at IS NULL",
         (
             command.id,
@@ -215,5 +221,7 @@ def put_command(cursor: Cursor, command: Command, *, now: float) -> None:
             command.idempotent,
             command_record(command),
             None if command.state in OPEN_STATES else now,
+            now,
+            cut(command.detail, limit=MAX_DETAIL),
         ),
     )

@@ -11,20 +11,47 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from edge_node.journal.bounds import bounded
 from edge_node.messages import Command, CommandState, Draft, Expectation, Origin
 
 if TYPE_CHECKING:
-    from edge_node.database import Cursor
-    from edge_node.messages import Decision
+    from edge_node.messages import Decision, Message
+
+_ORDER = ("request", "draft", "verdict", "command", "message", "states", "times", "matter", "made_by")
+"""What is kept of a decision before all else, where not everything can be kept."""
 
 
 def decision_record(decision: Decision) -> str:
     """Return a decision as JSON text.
 
     Each part keeps its field names, and the draft says its type. Bytes stand in base64, and a number
-    that JSON has no word for as text: a decision is never lost for an odd value in it.
+    that JSON has no word for as text: a decision is never lost for an odd value in it. It is bounded, and
+    what was cut is marked.
     """
-    return _text(decision)
+    record = json.loads(_text(decision))
+    record["message"] = None if decision.message is None else message_record(decision.message)
+    if decision.command:
+        record["command"]["payload"] = decision.command.payload.decode("utf-8", "replace")
+    first = {key: record[key] for key in _ORDER}
+    return json.dumps(bounded({**first, **record}))
+
+
+def message_record(message: Message) -> dict[str, Any]:
+    """Return a message as JSON has it; a payload that is no text stands in base64."""
+    try:
+        payload, encoding = message.payload.decode(), "utf-8"
+    except UnicodeDecodeError:
+        payload, encoding = base64.b64encode(message.payload).decode(), "base64"
+    return {
+        "id": message.id,
+        "topic": message.topic,
+        "payload": payload,
+        "encoding": encoding,
+        "bytes": len(message.payload) or message.dropped_bytes,
+        "received_at": message.received_at,
+        "qos": message.qos,
+        "retained": message.retained,
+    }
 
 
 def command_record(command: Command) -> str:
@@ -60,20 +87,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, (set, frozenset)) else str(value)
-
-
-def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float) -> None:
-    """Write a decision, or write it anew."""
-    request = decision.request
-    cursor.execute(
-        "INSERT INTO decisions (id, message_id, node, kind, record, ended_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
-        (
-            request.id,
-            request.message_id,
-            decision.draft.node or request.node,
-            request.kind.value,
-            record,
-            now,
-        ),
-    )

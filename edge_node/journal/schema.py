@@ -90,6 +90,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX memory_forgotten ON memory (turn) WHERE body IS NULL",
     ),
+    (
+        "ALTER TABLE commands ADD COLUMN life TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE decisions ADD COLUMN command_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE decisions ADD COLUMN correlation TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE decisions ADD COLUMN device TEXT NOT NULL DEFAULT ''",
+        """
+        UPDATE decisions SET
+            command_id = coalesce(json_extract(record, '$.command.id'), ''),
+            correlation = coalesce(json_extract(record, '$.request.correlation'), ''),
+            device = coalesce(
+                json_extract(record, '$.command.device'), json_extract(record, '$.request.device'), ''
+            )
+        """,
+        "CREATE INDEX decisions_command ON decisions (command_id) WHERE command_id > ''",
+        "CREATE INDEX decisions_correlation ON decisions (correlation) WHERE correlation > ''",
+        "CREATE INDEX decisions_message ON decisions (message_id)",
+    ),
 )
 
 KEPT_TABLES = {

@@ -97,6 +97,11 @@ class Library:
         """How many chunks can be found."""
         return self._store.count()
 
+    def use(self, nodes: Sequence[Node]) -> None:
+        """Let the next build read the manuals of these nodes; until then the old ones are searched."""
+        with self._building:
+            self._nodes = tuple(nodes)
+
     def build(self, *, progress: Progress) -> BuildReport:
         """Bring the index up to the manuals and return what was done; searches go on meanwhile.
 

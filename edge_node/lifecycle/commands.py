@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_node.errors import TransitionInvalid
+from edge_node.errors import PayloadInvalid, TransitionInvalid
 from edge_node.identifiers import new_id
 from edge_node.lifecycle.life import Life, is_open, moved
-from edge_node.lifecycle.publication import payload_of, topic_of
+from edge_node.lifecycle.publication import is_of, names_in, payload_of, stamp, topic_of
 from edge_node.messages import Command, CommandState, Expectation, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import CommandConfig
     from edge_node.messages import CommandDraft, Observation, Request, Verdict
 
+HOUR_S = 3600.0
 _FIRST = {
     Outcome.ALLOWED: CommandState.SENT,
     Outcome.DENIED: CommandState.DENIED,
@@ -44,6 +46,7 @@ class CommandLifecycle:
         nodes: The nodes whose commands are issued.
         clock: Wall clock, seconds since the epoch.
         new_id: Gives the identifier of a command.
+        fields: Gives what is known of a device of a node, for payloads that take up a field.
     """
 
     def __init__(
@@ -52,19 +55,41 @@ class CommandLifecycle:
         *,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = new_id,
+        fields: Callable[[str, str], Mapping[str, Any]] = lambda _node, _device: {},
     ) -> None:
         self._specs = {(node.name, name): spec for node in nodes for name, spec in node.spec.commands.items()}
         self._clock = clock
         self._new_id = new_id
+        self._fields = fields
+        self._field_names = {
+            node.name: frozenset(name for entry in node.spec.listen for name in entry.fields)
+            for node in nodes
+        }
+        self._counts: Counter[str] = Counter()
         self._open: dict[str, Life] = {}
         self._issued_at: dict[tuple[str, str, str], float] = {}
+        self._recent: dict[tuple[str, str, str], deque[float]] = {}
         self._lock = threading.Lock()
+
+    def renewed(
+        self, nodes: Sequence[Node], *, fields: Callable[[str, str], Mapping[str, Any]] | None = None
+    ) -> CommandLifecycle:
+        """Return a lifecycle for other nodes that watches the same commands, together with this one.
+
+        A command that awaited approval can be approved only where its node would give the same one again.
+        """
+        other = CommandLifecycle(nodes, clock=self._clock, new_id=self._new_id, fields=fields or self._fields)
+        other._open, other._issued_at, other._recent = self._open, self._issued_at, self._recent
+        other._counts = self._counts
+        other._lock = self._lock
+        return other
 
     def issue(self, draft: CommandDraft, verdict: Verdict, request: Request) -> Command:
         """Return the command with its identifier, its first state and what its device gets.
 
         Raises:
             TopicInvalid: An argument may not stand in the command's topic; the gate denies such a one.
+        PayloadInvalid: A field that its payload takes up is not known; `require` denies such a one.
         """
         now = self._clock()
         spec = self._specs.get((draft.node, draft.name))
@@ -85,14 +110,16 @@ class CommandLifecycle:
             origin=draft.origin,
             user=request.user,
             trigger=request.trigger,
+            decision=request.id,
         )
         if spec is None or verdict.outcome is Outcome.DENIED:
             return moved(proposed, CommandState.DENIED, detail=verdict.reason)
         state = _FIRST[verdict.outcome]
         reason = verdict.reason if state is CommandState.AWAITING_APPROVAL else ""
-        command = moved(_filled(proposed, spec), state, detail=reason)
         with self._lock:
+            command = moved(self._filled(proposed, spec), state, detail=reason)
             self._issued_at[command.node, command.name, command.device] = now
+            self._count(command)
             self._open[command.id] = Life(command, since=now, sent_at=now)
         return command
 
@@ -140,6 +167,9 @@ class CommandLifecycle:
         """
         with self._lock:
             life = self._awaiting(command_id)
+            if not self._stands(life.command):
+                expected = "one that its node would still give"
+                raise TransitionInvalid(command_id, expected=expected, came="one of an older configuration")
             command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
             self._issued_at[command.node, command.name, command.device] = life.since
             return command
@@ -187,6 +217,7 @@ class CommandLifecycle:
                     continue
                 key = (command.node, command.name, command.device)
                 self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
+                self._count(command)
                 if is_open(command):
                     since = now if command.state is CommandState.ACKNOWLEDGED else command.created_at
                     self._open[command.id] = Life(command, since=since, sent_at=command.created_at)
@@ -196,6 +227,46 @@ class CommandLifecycle:
         with self._lock:
             return self._issued_at.get((node, name, device))
 
+    def issued(self, node: str, name: str, device: str) -> tuple[float, ...]:
+        """Return when commands for a device were sent, or put before a person, within the last hour or so."""
+        with self._lock:
+            return tuple(self._recent.get((node, name, device), ()))
+
+    def _count(self, command: Command) -> None:
+        times = self._recent.setdefault((command.node, command.name, command.device), deque())
+        times.append(command.created_at)
+        # A clock that was set back must not keep old times for ever.
+        while abs(times[0] - times[-1]) > HOUR_S:
+            times.popleft()
+
+    def _filled(self, command: Command, spec: CommandConfig) -> Command:
+        """Return a command with what its device gets and what is expected of it."""
+        topic = topic_of(spec.publish.topic, {**command.arguments, "command_id": command.id})
+        values = {
+            **self._fields(command.node, command.device or command.node),
+            **command.arguments,
+            "command_id": command.id,
+            "command_time": stamp(command.created_at),
+            "command_count": self._counts[topic],
+        }
+        wanted = names_in(spec.publish.payload) & self._field_names[command.node]
+        for name in sorted(wanted - values.keys()):
+            raise PayloadInvalid(
+                expected=f"a known value for {{{name}}}",
+                came="none",
+                hint="let a condition in `require` ask for it, so that the gate denies the command",
+            )
+        payload = payload_of(spec.publish.payload, values)
+        self._counts[topic] += 1
+        return replace(
+            command,
+            expires_at=command.created_at + spec.expires,
+            idempotent=spec.publish.idempotent,
+            topic=topic,
+            payload=payload,
+            expectation=_expectation(spec, command),
+        )
+
     def _awaiting(self, command_id: str) -> Life:
         life = self._open.get(command_id)
         if life is None or life.command.state is not CommandState.AWAITING_APPROVAL:
@@ -204,6 +275,18 @@ class CommandLifecycle:
         if self._clock() >= life.command.expires_at:
             raise TransitionInvalid(command_id, expected="an approval in time", came="one after it expired")
         return life
+
+    def _stands(self, command: Command) -> bool:
+        """Return whether its node would send the same to the same device today."""
+        spec = self._specs.get((command.node, command.name))
+        if spec is None or spec.args.keys() != command.arguments.keys():
+            return False
+        values = {**command.arguments, "command_id": command.id}
+        return (
+            topic_of(spec.publish.topic, values) == command.topic
+            and _expectation(spec, command) == command.expectation
+            and is_of(command.payload, spec.publish.payload, values)
+        )
 
     def _move(self, life: Life, state: CommandState, detail: str) -> Command:
         """Return the command in its next state; one that has ended is watched no more."""
@@ -216,19 +299,6 @@ class CommandLifecycle:
 def _device(spec: CommandConfig | None, draft: CommandDraft) -> str:
     names = (name for name, argument in spec.args.items() if argument.device) if spec else ()
     return next((str(draft.arguments[name]) for name in names if name in draft.arguments), "")
-
-
-def _filled(command: Command, spec: CommandConfig) -> Command:
-    """Return a command with what its device gets and what is expected of it."""
-    values = {**command.arguments, "command_id": command.id}
-    return replace(
-        command,
-        expires_at=command.created_at + spec.expires,
-        idempotent=spec.publish.idempotent,
-        topic=topic_of(spec.publish.topic, values),
-        payload=payload_of(spec.publish.payload, values),
-        expectation=_expectation(spec, command),
-    )
 
 
 def _expectation(spec: CommandConfig, command: Command) -> Expectation | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import TopicInvalid
@@ -38,6 +39,52 @@ def payload_of(template: Any, values: Mapping[str, Any]) -> bytes:
         return _fill_text(template, values).encode()
     filled = _fill(template, values)
     return json.dumps(filled, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def is_of(payload: bytes, template: Any, values: Mapping[str, Any]) -> bool:
+    """Return whether a template may have given a payload; names without a value stand for anything."""
+    if isinstance(template, str):
+        return _may_be(payload.decode(errors="replace"), template, values)
+    try:
+        return _may_be(json.loads(payload), template, values)
+    except ValueError:
+        return False
+
+
+def _may_be(came: Any, template: Any, values: Mapping[str, Any]) -> bool:
+    match template, came:
+        case dict(), dict():
+            same = template.keys() == came.keys()
+            return same and all(_may_be(came[key], each, values) for key, each in template.items())
+        case list(), list():
+            same = len(template) == len(came)
+            return same and all(_may_be(*pair, values) for pair in zip(came, template, strict=True))
+        case str(), _ if unknown := names_in(template) - values.keys():
+            if template == f"{{{next(iter(unknown))}}}":
+                return True
+            known = _fill_text(template, values)
+            gaps = "|".join(re.escape(f"{{{name}}}") for name in unknown)
+            pattern = ".*".join(map(re.escape, re.split(gaps, known)))
+            return isinstance(came, str) and re.fullmatch(pattern, came, re.DOTALL) is not None
+    return bool(_fill(template, values) == came)
+
+
+def stamp(at: float) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds, as in `2026-01-01T10:00:00.000Z`."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def names_in(template: Any) -> frozenset[str]:
+    """Return the names in braces anywhere in a template."""
+    match template:
+        case dict():
+            return frozenset().union(*map(names_in, template.values()))
+        case list():
+            return frozenset().union(*map(names_in, template))
+        case str():
+            return frozenset(_NAME.findall(template))
+    return frozenset()
 
 
 def _fill(template: Any, values: Mapping[str, Any]) -> Any:

@@ -13,21 +13,39 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_node.model.manifest import Decoder, describe_file, verify_folder, write_manifest
-from edge_node.model.tokens import TOKENIZER_FILE, write_tokenizer
+from edge_node.model.chat_template import ChatTemplate
+from edge_node.model.export import CONFIGURATION, lay_ready
+from edge_node.model.manifest import GRAPH_FILE, Decoder, describe_file, verify_folder, write_manifest
+from edge_node.model.scheme import Scheme
+from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary, write_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["build_embedding_model", "build_language_model", "build_model", "verify_folder"]
+__all__ = [
+    "build_embedding_model",
+    "build_exported_model",
+    "build_language_model",
+    "build_model",
+    "verify_folder",
+]
 
 
-def build_model(sources: Sequence[Path], folder: Path, *, progress: Callable[[int, int], None]) -> None:
+def build_model(
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    bits: int | None = None,
+    progress: Callable[[int, int], None],
+) -> None:
     """Build a model that can be run; `folder` appears, or changes, only once everything is written.
 
     Args:
-        sources: A GGUF file; or the ONNX export of an embedding model and what belongs to it.
+        sources: A GGUF file; the ONNX export of a decoder with what `export_files` found; or that of an
+            embedding model and what belongs to it.
         folder: Where the model is to lie; what lies there is replaced.
+        bits: Of the weights in the layers of a language model, 8 or 4; where left out, 4 for those that
+            lose nothing by it and 8 for the others.
         progress: Called with steps done and steps in all.
 
     Raises:
@@ -35,13 +53,17 @@ def build_model(sources: Sequence[Path], folder: Path, *, progress: Callable[[in
         ModelUnsupported: Its architecture, tokenizer or a tensor type cannot be run.
     """
     model, *beside = sources
-    if model.suffix == ".gguf":
-        build_language_model(model, folder, progress=progress)
+    if CONFIGURATION in {path.name for path in beside}:
+        build_exported_model(sources, folder, progress=progress)
+    elif model.suffix == ".gguf":
+        build_language_model(model, folder, bits=bits, progress=progress)
     else:
         build_embedding_model(model, folder, beside=beside, progress=progress)
 
 
-def build_language_model(gguf_path: Path, folder: Path, *, progress: Callable[[int, int], None]) -> None:
+def build_language_model(
+    gguf_path: Path, folder: Path, *, bits: int | None = None, progress: Callable[[int, int], None]
+) -> None:
     """Build a language model from a GGUF file; otherwise as `build_model`."""
     # A running edge imports this module to verify; the libraries that build would cost it 17 MB.
     from edge_node.model.gguf_file import GgufFile  # noqa: PLC0415
@@ -49,19 +71,40 @@ def build_language_model(gguf_path: Path, folder: Path, *, progress: Callable[[i
 
     with _replaced(folder) as fresh:
         gguf = GgufFile.open(gguf_path)
+        ChatTemplate(gguf.vocabulary.chat_template, of=gguf_path)
         steps = gguf.dimensions.layers + 1
         write_tokenizer(gguf.vocabulary, fresh / TOKENIZER_FILE, source=gguf_path)
-        build_graph(gguf, fresh, progress=lambda done, _total: progress(done, steps))
+        build_graph(gguf, fresh, scheme=Scheme(bits), progress=lambda done, _total: progress(done, steps))
         decoder = Decoder(
             architecture=gguf.architecture.name,
             dimensions=asdict(gguf.dimensions),
             context=gguf.dimensions.context,
+            bits=bits,
             bos=gguf.vocabulary.bos,
             eos=list(gguf.vocabulary.eos),
             chat_template=gguf.vocabulary.chat_template,
         )
         write_manifest(fresh, sources={gguf_path: describe_file(gguf_path).sha256}, decoder=decoder)
         progress(steps, steps)
+
+
+def build_exported_model(
+    sources: Sequence[Path], folder: Path, *, progress: Callable[[int, int], None]
+) -> None:
+    """Lay the ONNX export of a language model ready to run; otherwise as `build_model`."""
+    from edge_node.model.export_session import open_export_session  # noqa: PLC0415 - as above
+
+    with _replaced(folder) as fresh:
+        decoder = lay_ready(sources, fresh)
+        ChatTemplate(decoder.chat_template, of=sources[0])
+        tokenizer = Tokenizer.open(
+            fresh / TOKENIZER_FILE, bos=decoder.bos, eos=decoder.eos, chat_template=decoder.chat_template
+        )
+        session = open_export_session(fresh / GRAPH_FILE, threads=1, length=1)
+        check_vocabulary(sources[0], tokenizer=tokenizer, vocabulary=session.vocabulary, eos=decoder.eos)
+        hashes = {path: describe_file(path).sha256 for path in sources}
+        write_manifest(fresh, sources=hashes, decoder=decoder)
+        progress(1, 1)
 
 
 def build_embedding_model(

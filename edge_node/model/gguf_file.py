@@ -13,6 +13,7 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 
 from edge_node.errors import ModelCorrupt, ModelUnsupported
+from edge_node.model.gguf_header import check_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _CONTROL_TOKEN = 3
 _USER_DEFINED_TOKEN = 4
 _SLAB_ELEMENTS = 4 * 1024 * 1024
+TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
+_LARGEST_SIZE = 2**24
+_LONGEST_CONTEXT = 131_072  # a graph holds the rotation of every position
+_FAULTS = (OSError, ValueError, LookupError, OverflowError, MemoryError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,12 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    architecture.name: architecture for architecture in (Architecture("llama", rotary_interleaved=True),)
+    architecture.name: architecture
+    for architecture in (
+        Architecture("llama", rotary_interleaved=True),
+        Architecture("qwen2", rotary_interleaved=False),
+        Architecture("qwen3", rotary_interleaved=False),
+    )
 }
 
 
@@ -56,7 +66,7 @@ class Dimensions:
         kv_heads: Key and value heads.
         head_size: Width of one head.
         vocabulary: Rows of the embedding table.
-        context: Tokens the model was trained to read.
+        context: Tokens the model was trained to read, 131072 at most.
         rope_base: Base of the rotary frequencies.
         norm_epsilon: What keeps the root mean square above zero.
     """
@@ -82,6 +92,7 @@ class Vocabulary:
         pre: Name of the rule that splits text before merging.
         tokens: Token texts by identifier, in the byte-level alphabet.
         merges: Pairs that merge, best first, each as two texts with a space between.
+        scores: How early a piece is put together, the highest first; empty where merges tell.
         special: Identifiers of tokens that never come from plain text.
         bos: Identifier that opens a text, or None.
         eos: Identifiers that end an answer.
@@ -92,6 +103,7 @@ class Vocabulary:
     pre: str
     tokens: tuple[str, ...]
     merges: tuple[str, ...]
+    scores: tuple[float, ...]
     special: frozenset[int]
     bos: int | None
     eos: tuple[int, ...]
@@ -124,16 +136,19 @@ class GgufFile:
             ModelCorrupt: It is not GGUF, it is cut short, or it lacks a key that every model has.
             ModelUnsupported: Its architecture or a type in it cannot be run.
         """
+        check_header(path)
         try:
-            reader = GGUFReader(path)
-        except (OSError, ValueError, LookupError, OverflowError) as error:
+            return cls(path, reader=GGUFReader(path))
+        except _FAULTS as error:
+            came = str(error) or type(error).__name__
             raise ModelCorrupt(
-                path,
-                expected="a whole GGUF file",
-                came=str(error) or type(error).__name__,
-                hint="fetch it again",
+                path, expected="a whole GGUF file", came=came, hint="fetch it again"
             ) from error
-        return cls(path, reader=reader)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all tensors."""
+        return frozenset(self._tensors)
 
     def has(self, name: str) -> bool:
         """Return whether the file holds a tensor of this name."""
@@ -146,6 +161,10 @@ class GgufFile:
             ModelCorrupt: The file holds no such tensor.
         """
         return tuple(int(size) for size in reversed(self._tensor(name).shape))
+
+    def kind(self, name: str) -> str:
+        """Return the type of a tensor, such as Q4_1; raises as `shape` does."""
+        return str(self._tensor(name).tensor_type.name)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         """Return a tensor as float32, rows first.
@@ -164,19 +183,28 @@ class GgufFile:
             ModelUnsupported: Its type cannot be turned into float32.
         """
         tensor = self._tensor(name)
-        rows, columns = self.shape(name)
+        shape = self.shape(name)
+        if len(shape) != 2:  # noqa: PLR2004 - a matrix
+            raise ModelCorrupt(self.path, expected=f"{name} with rows and columns", came=f"shape {shape}")
+        rows, columns = shape
         step = max(1, _SLAB_ELEMENTS // columns)
         for start in range(0, rows, step):
             yield self._dequantised(tensor, slice(start, start + step))
 
     def _dequantised(self, tensor: ReaderTensor, rows: slice) -> NDArray[np.float32]:
-        try:
-            values = dequantize(tensor.data[rows], tensor.tensor_type)
-        except NotImplementedError as error:
+        if tensor.tensor_type.name not in TYPES:
             raise ModelUnsupported(
-                self.path, expected="a tensor type such as Q4_1 or Q8_0", came=tensor.tensor_type.name
-            ) from error
-        return np.asarray(values, dtype=np.float32)
+                self.path,
+                expected=f"tensors of a type among {', '.join(TYPES)}",
+                came=f"{tensor.tensor_type.name} in {tensor.name}",
+            )
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of altered bytes is refused below
+            values = np.asarray(dequantize(tensor.data[rows], tensor.tensor_type), dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise ModelCorrupt(
+                self.path, expected=f"numbers in {tensor.name}", came="some that are not finite"
+            )
+        return values
 
     def _tensor(self, name: str) -> ReaderTensor:
         try:
@@ -184,16 +212,19 @@ class GgufFile:
         except KeyError as error:
             raise ModelCorrupt(self.path, expected=f"a tensor {name}", came="none of that name") from error
 
-    def _value(self, key: str, default: Any = None) -> Any:
+    def _value(self, key: str, kind: type, default: Any = None) -> Any:
         field = self._reader.get_field(key)
-        if field is not None:
-            return field.contents()
-        if default is None:
-            raise ModelCorrupt(self.path, expected=f"a key {key}", came="none of that name")
-        return default
+        if field is None:
+            if default is None:
+                raise ModelCorrupt(self.path, expected=f"a key {key}", came="none of that name")
+            return default
+        value = field.contents()
+        if isinstance(value, kind) or (kind is float and isinstance(value, int)):
+            return value
+        raise ModelCorrupt(self.path, expected=f"{key} as {kind.__name__}", came=f"{value!r:.60}")
 
     def _read_architecture(self) -> Architecture:
-        name = self._value("general.architecture")
+        name = self._value("general.architecture", str)
         if name not in ARCHITECTURES:
             supported = ", ".join(sorted(ARCHITECTURES))
             raise ModelUnsupported(self.path, expected=f"an architecture among {supported}", came=str(name))
@@ -201,38 +232,73 @@ class GgufFile:
 
     def _read_dimensions(self) -> Dimensions:
         family = self.architecture.name
-        scaling = self._value(f"{family}.rope.scaling.type", "none")
-        if scaling != "none":
-            raise ModelUnsupported(self.path, expected="rotary positions without scaling", came=str(scaling))
-        hidden = self._value(f"{family}.embedding_length")
-        heads = self._value(f"{family}.attention.head_count")
-        return Dimensions(
-            layers=self._value(f"{family}.block_count"),
+        self._check_plain(family)
+        hidden = self._size(f"{family}.embedding_length")
+        heads = self._size(f"{family}.attention.head_count")
+        dimensions = Dimensions(
+            layers=self._size(f"{family}.block_count"),
             hidden=hidden,
-            feed_forward=self._value(f"{family}.feed_forward_length"),
+            feed_forward=self._size(f"{family}.feed_forward_length"),
             heads=heads,
-            kv_heads=self._value(f"{family}.attention.head_count_kv", heads),
-            head_size=self._value(f"{family}.attention.key_length", hidden // heads),
+            kv_heads=self._size(f"{family}.attention.head_count_kv", heads),
+            head_size=self._size(f"{family}.attention.key_length", max(1, hidden // heads)),
             vocabulary=self.shape("token_embd.weight")[0],
-            context=self._value(f"{family}.context_length"),
-            rope_base=self._value(f"{family}.rope.freq_base", 10_000.0),
-            norm_epsilon=self._value(f"{family}.attention.layer_norm_rms_epsilon"),
+            context=min(self._size(f"{family}.context_length"), _LONGEST_CONTEXT),
+            rope_base=float(self._value(f"{family}.rope.freq_base", float, 10_000.0)),
+            norm_epsilon=float(self._value(f"{family}.attention.layer_norm_rms_epsilon", float)),
         )
+        self._check_consistent(dimensions)
+        return dimensions
+
+    def _size(self, key: str, default: int | None = None) -> int:
+        size: int = self._value(key, int, default)
+        if not 1 <= size <= _LARGEST_SIZE:
+            raise ModelCorrupt(self.path, expected=f"{key} from 1 to {_LARGEST_SIZE}", came=str(size))
+        return size
+
+    def _check_plain(self, family: str) -> None:
+        """Refuse what some files of these families have and the graph does not compute."""
+        scaling = self._value(f"{family}.rope.scaling.type", str, "none")
+        if scaling != "none":
+            raise ModelUnsupported(self.path, expected="rotary positions without scaling", came=scaling)
+        if experts := self._value(f"{family}.expert_count", int, 0):
+            raise ModelUnsupported(self.path, expected="a model without experts", came=f"{experts} experts")
+
+    def _check_consistent(self, sizes: Dimensions) -> None:
+        family = self.architecture.name
+        if sizes.heads % sizes.kv_heads:
+            came = f"{sizes.heads} and {sizes.kv_heads}"
+            raise ModelCorrupt(self.path, expected="query heads a multiple of key heads", came=came)
+        for key in (f"{family}.attention.value_length", f"{family}.rope.dimension_count"):
+            if (size := self._size(key, sizes.head_size)) != sizes.head_size:
+                raise ModelUnsupported(
+                    self.path, expected=f"{key} as wide as a head ({sizes.head_size})", came=str(size)
+                )
 
     def _read_vocabulary(self) -> Vocabulary:
-        tokens = self._value("tokenizer.ggml.tokens")
-        kinds = self._value("tokenizer.ggml.token_type", [1] * len(tokens))
-        ends = [self._value(f"tokenizer.ggml.{name}_token_id", -1) for name in ("eos", "eot")]
-        bos = self._value("tokenizer.ggml.bos_token_id", -1)
+        tokens = self._value("tokenizer.ggml.tokens", list)
+        kinds = self._value("tokenizer.ggml.token_type", list, [1] * len(tokens))
+        if len(tokens) > (rows := self.dimensions.vocabulary):
+            expected = f"at most {rows} tokens, one for each row of the embedding table"
+            raise ModelCorrupt(self.path, expected=expected, came=str(len(tokens)))
+        ends = [self._token(name, count=len(tokens)) for name in ("eos", "eot", "eom")]
         return Vocabulary(
-            model=self._value("tokenizer.ggml.model"),
-            pre=self._value("tokenizer.ggml.pre", "default"),
+            model=self._value("tokenizer.ggml.model", str),
+            pre=self._value("tokenizer.ggml.pre", str, "default"),
             tokens=tuple(tokens),
-            merges=tuple(self._value("tokenizer.ggml.merges", [])),
+            merges=tuple(self._value("tokenizer.ggml.merges", list, [])),
+            scores=tuple(self._value("tokenizer.ggml.scores", list, [])),
             special=frozenset(
                 index for index, kind in enumerate(kinds) if kind in {_CONTROL_TOKEN, _USER_DEFINED_TOKEN}
             ),
-            bos=bos if bos >= 0 else None,
-            eos=tuple(dict.fromkeys(end for end in ends if end >= 0)),
-            chat_template=self._value("tokenizer.chat_template", ""),
+            bos=self._token("bos", count=len(tokens)),
+            eos=tuple(dict.fromkeys(end for end in ends if end is not None)),
+            chat_template=self._value("tokenizer.chat_template", str, ""),
         )
+
+    def _token(self, name: str, *, count: int) -> int | None:
+        """Return the identifier of a token with a part of its own; None where the file names none."""
+        token: int = self._value(f"tokenizer.ggml.{name}_token_id", int, -1)
+        if token >= count:
+            raise ModelCorrupt(self.path, expected=f"a token {name} of the vocabulary", came=str(token))
+        return token if token >= 0 else None

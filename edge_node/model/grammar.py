@@ -45,6 +45,10 @@ class Matcher:
         """Return the tokens that must follow, as the tokenizer itself would cut their text; not consumed."""
         return list(self._matcher.compute_ff_tokens())
 
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """Return how many of these tokens may follow one after the other; not consumed."""
+        return int(self._matcher.validate_tokens(list(tokens)))
+
     def allowed(self, vocabulary: int) -> NDArray[np.bool_]:
         """Return which tokens may follow, shape (vocabulary,), bool.
 

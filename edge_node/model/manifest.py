@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
-FORMAT = 1
+ADAPTABLE_FILE = "adaptable.onnx"
+FORMAT = 4
 _HINT = "build the model again with `edge-node model build`"
 
 
@@ -45,6 +46,8 @@ class Decoder(BaseModel):
         architecture: Family of the model.
         dimensions: Sizes of the decoder, by name.
         context: Tokens the model can read.
+        exported: Whether the graph is an export as others make it.
+        bits: Of the weights in its layers as they were asked for; None where the file's own types decided.
         bos: Token that opens a text, or None.
         eos: Tokens that end an answer.
         chat_template: Jinja source that lays out a chat.
@@ -55,6 +58,8 @@ class Decoder(BaseModel):
     architecture: str
     dimensions: dict[str, int | float]
     context: int
+    exported: bool = False
+    bits: int | None = None
     bos: int | None
     eos: list[int]
     chat_template: str
@@ -78,6 +83,11 @@ class Manifest(BaseModel):
     sources: dict[str, str]
     files: dict[str, BuiltFile]
     decoder: Decoder | None
+
+    @property
+    def base(self) -> int:
+        """Number by which adapters name the source that they were made for: 31 bits of its hash."""
+        return min((int(digest[:8], 16) >> 1 for digest in self.sources.values()), default=0)
 
     @property
     def digest(self) -> str:

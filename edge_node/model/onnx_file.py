@@ -5,6 +5,7 @@ The only place that knows the `onnx` library. Knows nothing of what a graph is f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,10 +15,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge_node.errors import ModelCorrupt
-from edge_node.model.quantise import BLOCK, quantise
+from edge_node.model.quantise import BLOCK, columns_with_offsets, quantise, quantise_to_4_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +42,33 @@ class Kind(IntEnum):
     INT8 = 3
     INT32 = 6
     INT64 = 7
+    FLOAT16 = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a matrix lies in the data file.
+
+    Attributes:
+        bits: Of each value; 32 where it is float32 and has values alone.
+        rows: Outputs.
+        columns: Inputs.
+        values_at: Offset of the values.
+        scales_at: Offset of the scales; None where there are none.
+        zeros_at: Offset of what stands for zero in each block; None where it is the middle.
+    """
+
+    bits: int
+    rows: int
+    columns: int
+    values_at: int
+    scales_at: int | None = None
+    zeros_at: int | None = None
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in one row."""
+        return -(-self.columns // BLOCK)
 
 
 class Weights:
@@ -85,18 +113,45 @@ class Weights:
         self.write(values)
         return self.large(name, Kind(helper.np_dtype_to_tensor_dtype(values.dtype)), values.shape, offset)
 
-    def matrix(self, slabs: Iterable[NDArray[np.float32]]) -> tuple[int, int, int]:
-        """Write a quantised matrix; return the offsets of values and scales, and its rows."""
-        at = self.start()
-        scales = []
+    def matrix(self, slabs: Iterable[NDArray[np.float32]], *, bits: int) -> Stored:
+        """Write a matrix in 32, 8 or 4 bits; return where it lies."""
+        values_at = self.start()
+        rows = columns = 0
+        beside = []
         for slab in slabs:
-            values, slab_scales = quantise(slab)
+            values, *slab_beside = _STORED[bits](slab)
             self.write(values)
-            scales.append(slab_scales)
-        joined = np.concatenate(scales)
-        scales_at = self.start()
-        self.write(joined)
-        return at, scales_at, joined.shape[0]
+            beside.append(slab_beside)
+            rows += slab.shape[0]
+            columns = columns_with_offsets(slab.shape[1]) if bits == 4 else slab.shape[1]  # noqa: PLR2004
+        offsets = []
+        for joined in (np.concatenate(each) for each in zip(*beside, strict=True)):
+            offsets.append(self.start())
+            self.write(joined)
+        return Stored(bits, rows, columns, values_at, *offsets)
+
+    def parts(self, name: str, stored: Stored) -> list[str]:
+        """Add the initializers of a matrix that was written: values, and scales and zeros it has."""
+        rows, blocks = stored.rows, stored.blocks
+        if stored.scales_at is None:
+            shape: tuple[int, ...] = (rows, stored.columns)
+            return [self.large(f"{name}.values", Kind.FLOAT, shape, stored.values_at)]
+        shape = (rows, blocks, BLOCK * stored.bits // 8)
+        names = [
+            self.large(f"{name}.values", Kind.UINT8, shape, stored.values_at),
+            self.large(f"{name}.scales", Kind.FLOAT, (rows, blocks), stored.scales_at),
+        ]
+        if stored.zeros_at is not None:
+            shape = (rows, (blocks * stored.bits + 7) // 8)
+            names.append(self.large(f"{name}.zeros", Kind.UINT8, shape, stored.zeros_at))
+        return names
+
+
+_STORED: dict[int, Callable[[NDArray[np.float32]], tuple[NDArray[Any], ...]]] = {
+    32: lambda slab: (slab,),
+    8: quantise,
+    4: quantise_to_4_bits,
+}
 
 
 def node(
@@ -106,25 +161,42 @@ def node(
     return helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}/{kind}", domain=domain, **settings)
 
 
-def product(source: str, values: str, scales: str, *, output: str, rows: int, columns: int) -> NodeProto:
-    """Return the node that multiplies by a matrix of 8 bits, rounding what comes in to 8 bits as well.
+def product(  # noqa: PLR0913 - as many as the operator has
+    source: str,
+    values: str,
+    scales: str,
+    *,
+    output: str,
+    rows: int,
+    columns: int,
+    bits: int = 8,
+    zeros: str = "",
+    bias: str = "",
+) -> NodeProto:
+    """Return the node that multiplies by a quantised matrix, rounding what comes in to 8 bits.
 
     Args:
         source: What comes in, float32, `columns` wide.
-        values: Initializer of shape (rows, columns / 32, 32), uint8.
+        values: Initializer of shape (rows, columns / 32, 4 * bits), uint8.
         scales: Initializer of shape (rows, columns / 32), float32.
         output: What goes out, float32, `rows` wide.
         rows: Outputs.
         columns: Inputs.
+        bits: Of each value.
+        zeros: Initializer with what stands for zero in each block; the middle where left out.
+        bias: Initializer of shape (rows,), float32; none where left out.
     """
+    inputs = [source, values, scales, zeros, "", bias]
+    while not inputs[-1]:
+        inputs.pop()
     return node(
         "MatMulNBits",
-        [source, values, scales],
+        inputs,
         [output],
         domain=MICROSOFT,
         K=columns,
         N=rows,
-        bits=8,
+        bits=bits,
         block_size=BLOCK,
         accuracy_level=_INT8_ACTIVATIONS,
     )

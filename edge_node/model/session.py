@@ -5,8 +5,9 @@ The only place that knows the `onnxruntime` library. Knows nothing of text, gram
 
 from __future__ import annotations
 
-import ctypes
+import platform
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,20 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMissing, ModelUnsupported
+from edge_node.model.memory import forget_mapped, trim_heap, zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _ERRORS_ONLY = 3
-_CHUNK = 128  # tokens read at once: bounds the scores of attention, and costs no measurable speed
-_PAST = re.compile(r"past_key_values\.(\d+\.(?:key|value))")
+_CHUNK = 64  # tokens read at once: bounds the scores of attention, and costs no measurable speed
+_PAST = re.compile(r"past_key_values\.\d+\.(?:key|value)")
+_POSITIONS = "positions"
+_SIDE = re.compile(r".+\.lora_[ab]")
+_KEPT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 _FAULTS = (
     native.EPFail,
     native.EngineError,
@@ -45,11 +50,22 @@ class Session:
     Attributes:
         path: The file it was read from.
         input_names: Names of its inputs, in order.
+        inputs: Type and shape of each input.
+        output_names: Names of its outputs, in order.
+        logits_width: Length of the last axis of an output `logits`; 0 where there is none of a fixed length.
+        runtime: What runs it, so that what one version computed can be told from another's.
     """
+
+    runtime = f"onnxruntime {onnxruntime.__version__} {platform.machine()}"
 
     def __init__(self, path: Path, *, session: onnxruntime.InferenceSession) -> None:
         self.path = path
-        self.input_names = tuple(str(item.name) for item in session.get_inputs())
+        self.inputs = {str(item.name): (str(item.type), tuple(item.shape)) for item in session.get_inputs()}
+        self.input_names = tuple(self.inputs)
+        outputs = {str(item.name): item for item in session.get_outputs()}
+        self.output_names = tuple(outputs)
+        width = outputs["logits"].shape[-1] if "logits" in outputs else 0
+        self.logits_width = width if isinstance(width, int) else 0
         self._session = session
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -65,15 +81,70 @@ class Session:
         return outputs
 
 
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What was trained on top of a base model, as ONNX Runtime keeps it.
+
+    Attributes:
+        path: The file it was read from.
+        base: Number of the base model, as the file names it.
+        parameters: Matrices by the names of the inputs they belong to.
+    """
+
+    path: Path
+    base: int
+    parameters: Mapping[str, onnxruntime.OrtValue]
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Return the adapter in an .onnx_adapter file.
+
+    Raises:
+        ModelCorrupt: There is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise ModelCorrupt(path, expected="an adapter", came="no file")
+    try:
+        found = onnxruntime.AdapterFormat.read_adapter(str(path))
+        parameters = dict(found.get_parameters())
+    except (*_FAULTS, RuntimeError, ValueError) as error:
+        raise ModelCorrupt(path, expected="an .onnx_adapter file", came=_first_line(error)) from error
+    # The library lays arrays over the file without asking whether they end within it.
+    if sum(value.tensor_size_in_bytes() for value in parameters.values()) > path.stat().st_size:
+        raise ModelCorrupt(path, expected="an .onnx_adapter file", came="matrices larger than the file")
+    return Adapter(path, int(found.get_model_version()), parameters)
+
+
+def write_adapter(path: Path, *, parameters: Mapping[str, NDArray[np.float32]], base: int) -> None:
+    """Write an adapter in ONNX Runtime's own format; it appears only once it is whole."""
+    values = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, np.float32))
+        for name, each in parameters.items()
+    }
+    whole = onnxruntime.AdapterFormat()
+    whole.set_adapter_version(1)
+    whole.set_model_version(base)
+    whole.set_parameters(values)
+    aside = path.with_name(f".{path.name}.partial")
+    whole.export_adapter(str(aside))
+    aside.replace(path)
+
+
 class KvSession:
     """A decoder with the keys and values of the tokens it has read.
 
     The buffers are as long as the context, and memory is taken only for what has been read. To forget
     the end of what was read, run on from a smaller position.
 
+    No run after the first reads one token alone: ONNX Runtime rounds attention over a single row otherwise
+    than over several, and activations of 8 bits make that a difference of words. So what a position
+    comes to does not depend on how the tokens before it were cut into runs.
+
     Attributes:
         length: Tokens that fit.
         vocabulary: Length of the logits.
+        looks_ahead: Whether one run can return the logits of several positions.
+        layout: Type and shape of what is kept of one token; runtime and machine that wrote it.
     """
 
     def __init__(self, path: Path, *, session: onnxruntime.InferenceSession, length: int) -> None:
@@ -81,57 +152,136 @@ class KvSession:
         self._path = path
         self._session = session
         self._binding = session.io_binding()
-        found = False
-        for item in session.get_inputs():
-            if past := _PAST.fullmatch(item.name):
-                found = True
-                self._bind_cache(item, present=f"present.{past[1]}")
+        pasts = [item for item in session.get_inputs() if _PAST.fullmatch(item.name)]
         logits = {item.name: item for item in session.get_outputs()}.get("logits")
-        if not found or logits is None:
+        if not pasts or logits is None:
             raise ModelUnsupported(
                 path, expected="inputs past_key_values.N.key and an output logits", came="others"
             )
+        self._cache = self._bind_cache(pasts)
+        self.layout = f"{_kept_shape(self._cache)} onnxruntime {onnxruntime.__version__} {platform.machine()}"
+        self._tokens = np.zeros(length, np.int64)
         self.vocabulary = int(logits.shape[-1])
-        self._logits = np.zeros((1, self.vocabulary), np.float32)
-        self._binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(self._logits))
+        self.looks_ahead = any(item.name == _POSITIONS for item in session.get_inputs())
+        self._logits = np.zeros((0, self.vocabulary), np.float32)
+        self._bind_logits(1)
+        self._adaptable = {
+            str(item.name): tuple(width if isinstance(width, int) else None for width in item.shape)
+            for item in session.get_overridable_initializers()
+            if _SIDE.fullmatch(item.name)
+        }
 
-    def run(self, tokens: NDArray[np.int64], *, position: int) -> NDArray[np.float32]:
+    def check_adapter(self, adapter: Adapter) -> None:
+        """Make sure that an adapter fits.
+
+        Raises:
+            ModelUnsupported: It has matrices that the model has no place for, or of other widths.
+        """
+        for name, matrix in adapter.parameters.items():
+            other = adapter.parameters.get(name[:-1] + ("b" if name.endswith("a") else "a"))
+            wanted = self._adaptable.get(name)
+            if wanted is None or other is None:
+                raise ModelUnsupported(
+                    adapter.path, expected="pairs of matrices that the base has a place for", came=name
+                )
+            shape, rank_axis = tuple(matrix.shape()), wanted.index(None)
+            fits = len(shape) == len(wanted) and shape[1 - rank_axis] == wanted[1 - rank_axis]
+            rank = other.shape()[1 - rank_axis]
+            if matrix.data_type() != "tensor(float)" or not fits or shape[rank_axis] != rank:
+                came = f"{matrix.data_type()} {shape}"
+                raise ModelUnsupported(adapter.path, expected=f"{name} as the base has it", came=came)
+
+    def adapt(self, adapter: Adapter | None) -> None:
+        """Run with an adapter that was checked from now on, or without one; keys and values read are void."""
+        given = {} if adapter is None else adapter.parameters
+        for name, shape in self._adaptable.items():
+            empty = np.zeros([width or 0 for width in shape], np.float32)
+            value = given.get(name) or onnxruntime.OrtValue.ortvalue_from_numpy(empty)
+            self._binding.bind_ortvalue_input(name, value)
+
+    def run(self, tokens: NDArray[np.int64], *, position: int, last: int = 1) -> NDArray[np.float32]:
         """Read tokens, and return what may follow the last of them.
 
         Args:
             tokens: Shape (n,), int64, n at least 1, each in [0, vocabulary).
             position: Tokens read before these; what was read from there on is overwritten.
+            last: How many positions at the end to return, from 1 to n; 1 unless `looks_ahead`.
 
         Returns:
-            Logits, shape (vocabulary,), float32.
+            Logits, shape (last, vocabulary), float32; overwritten by the next run.
 
         Raises:
             ContextExceeded: They do not fit the buffers.
             ModelError: The model cannot be run on them.
         """
-        if position + len(tokens) > self.length:
-            raise ContextExceeded(tokens=position + len(tokens), limit=self.length)
+        end = position + len(tokens)
+        if end > self.length:
+            raise ContextExceeded(tokens=end, limit=self.length)
+        self._tokens[position:end] = tokens
         try:
-            for start in range(0, len(tokens), _CHUNK):
-                self._read(tokens[start : start + _CHUNK], position=position + start)
+            for start, stop in self._pieces(position, end, last=last):
+                self._read(start, stop, wanted=last if stop == end else 0)
         except (*_FAULTS, ValueError) as error:
             raise _run_error(self._path, error) from error
-        logits: NDArray[np.float32] = self._logits[0].copy()
-        return logits
+        return self._logits
 
-    def _read(self, tokens: NDArray[np.int64], *, position: int) -> None:
-        total = position + len(tokens)
-        self._binding.bind_cpu_input("input_ids", np.ascontiguousarray(tokens[np.newaxis], np.int64))
-        self._binding.bind_cpu_input("seqlens_k", np.array([total - 1], np.int32))
-        self._binding.bind_cpu_input("total_sequence_length", np.array(total, np.int32))
+    def snapshot(self, tokens: int) -> NDArray[Any]:
+        """Return a copy of the keys and values of the first tokens.
+
+        Returns:
+            Shape (buffers, heads, tokens, head_size), in the type of the model's cache.
+        """
+        return self._cache[:, :, :tokens].copy()
+
+    def restore(self, kept: NDArray[Any], tokens: Sequence[int]) -> None:
+        """Take up keys and values of the first tokens in place of reading them.
+
+        Args:
+            kept: What `snapshot` returned, of as many tokens or more.
+            tokens: The tokens.
+        """
+        self._cache[:, :, : len(tokens)] = kept[:, :, : len(tokens)]
+        self._tokens[: len(tokens)] = tokens
+
+    def _pieces(self, position: int, end: int, *, last: int) -> Iterator[tuple[int, int]]:
+        """Yield where each run begins and ends; the last one holds all positions that are wanted."""
+        start = position
+        while end - start > max(_CHUNK, last):
+            stop = min(start + _CHUNK, end - max(last, 2))
+            yield start, stop
+            start = stop
+        yield (start - 1 if end - start == 1 and start > 0 else start), end
+
+    def _read(self, start: int, stop: int, *, wanted: int) -> None:
+        bind = self._binding.bind_cpu_input
+        bind("input_ids", self._tokens[np.newaxis, start:stop])
+        bind("seqlens_k", np.array([stop - 1], np.int32))
+        bind("total_sequence_length", np.array(stop, np.int32))
+        if self.looks_ahead:
+            bind(_POSITIONS, np.arange(stop - start - wanted, stop - start))
+            self._bind_logits(wanted)
         self._session.run_with_iobinding(self._binding)
 
-    def _bind_cache(self, past: Any, *, present: str) -> None:
-        _, heads, _, head_size = past.shape
-        buffer = np.zeros((1, heads, self.length, head_size), np.float32)
-        value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)
-        self._binding.bind_ortvalue_input(past.name, value)
-        self._binding.bind_ortvalue_output(present, value)
+    def _bind_logits(self, rows: int) -> None:
+        if len(self._logits) != rows:
+            self._logits = np.zeros((rows, self.vocabulary), np.float32)
+            shaped = self._logits[np.newaxis] if self.looks_ahead else self._logits
+            self._binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(shaped))
+
+    def _bind_cache(self, pasts: Sequence[Any]) -> NDArray[Any]:
+        """Let past and present be one buffer for each input; return all as one array."""
+        kinds = {(item.type, item.shape[1], item.shape[3]) for item in pasts}
+        if len(kinds) > 1 or (kind := next(iter(kinds)))[0] not in _KEPT_TYPES:
+            raise ModelUnsupported(
+                self._path, expected="one shape and a type among " + ", ".join(_KEPT_TYPES), came=str(kinds)
+            )
+        kind_name, heads, head_size = kind
+        cache = zeros((len(pasts), heads, self.length, head_size), _KEPT_TYPES[kind_name])
+        for item, buffer in zip(pasts, cache, strict=True):
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer[np.newaxis])
+            self._binding.bind_ortvalue_input(item.name, value)
+            self._binding.bind_ortvalue_output(item.name.replace("past_key_values", "present"), value)
+        return cache
 
 
 def open_session(path: Path, *, threads: int) -> Session:
@@ -170,6 +320,8 @@ def _load(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Its own arena would keep the scratch memory of the longest prompt (14 MB), and spares no time.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = _ERRORS_ONLY
     # Threads that spin between operators gain a fifth on an idle machine and lose half on a busy one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -177,20 +329,18 @@ def _load(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _FAULTS as error:
         raise ModelCorrupt(path, expected="an ONNX model that loads", came=_first_line(error)) from error
-    _give_back()
+    # Weights in the .onnx file itself are parsed onto the heap and copied from there (61 MB for a 23 MB
+    # export); mapped ones are copied into the layout that multiplies fastest. Neither is read again, but
+    # for the few embeddings that a prompt needs.
+    trim_heap()
+    for data in path.parent.glob(f"{path.name}.data*"):
+        forget_mapped(data)
     return session
 
 
-def _give_back() -> None:
-    """Return what only loading needed to the system.
-
-    Weights in the .onnx file itself are parsed onto the heap and copied from there; glibc would keep those
-    pages (61 MB for a 23 MB export). Built models, whose weights are mapped, leave next to nothing.
-    Where the C library has no malloc_trim, its allocator decides.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def _kept_shape(cache: NDArray[Any]) -> str:
+    buffers, heads, _, head_size = cache.shape
+    return f"{cache.dtype} {buffers}x{heads}x{head_size}"
 
 
 def _run_error(path: Path, error: Exception) -> ModelError:

@@ -10,6 +10,7 @@ nothing of how it is run.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,14 +21,24 @@ from typing import TYPE_CHECKING
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
 from edge_node.model.build import build_model
 from edge_node.model.catalogue import Kind
+from edge_node.model.export import export_files
 from edge_node.model.fetch import PARTIAL, fetch_file
-from edge_node.model.manifest import BUILT, GRAPH_FILE, describe_file, read_manifest, verify_folder
+from edge_node.model.manifest import (
+    BUILT,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    describe_file,
+    read_manifest,
+    verify_folder,
+)
 from edge_node.model.place import Place, alone
+from edge_node.model.report import measure_build, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_node.model.catalogue import Catalogue, ModelEntry, ModelFile
+    from edge_node.model.report import BuildReport
     from edge_node.protocols import Progress
 
 
@@ -94,8 +105,14 @@ class ModelStore:
                 _build(place, progress=progress)
         return place.ready
 
-    def rebuild(self, name: str, *, progress: Progress) -> Path:
+    def rebuild(self, name: str, *, bits: int | None = None, progress: Progress) -> Path:
         """Return the folder of a model whose ONNX files were built anew.
+
+        Args:
+            name: Name in the catalogue, or a path to a GGUF file.
+            bits: Of the weights of a language model, 8 or 4; where left out, 4 for those that lose nothing
+                by it and 8 for the others.
+            progress: Told what is done.
 
         Raises:
             ModelUnknown: The catalogue has no such model.
@@ -110,8 +127,30 @@ class ModelStore:
         for file in place.files:
             _check_file(place, file=file)
         with alone(place, progress=progress):
-            _build(place, progress=progress)
+            _build(place, bits=bits, progress=progress)
         return place.ready
+
+    def measure(self, name: str, *, threads: int, progress: Progress) -> BuildReport | None:
+        """Return what the build of a language model is worth against float32, measured now; None for others.
+
+        Raises:
+            ModelError: The model is not built, or cannot be run.
+        """
+        place = self._place(name)
+        source = next((path for path in place.sources if path.suffix == ".gguf"), None)
+        if source is None:
+            return None
+        with alone(place, progress=progress):
+            return measure_build(place.ready, gguf=source, threads=threads)
+
+    def report(self, name: str) -> BuildReport | None:
+        """Return what was measured of a build; None where nothing was.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+            ModelCorrupt: The report cannot be read.
+        """
+        return read_report(self._place(name).ready)
 
     def locate(self, name: str) -> Path:
         """Return the folder of a model that is ready to run, checked, without using the network.
@@ -159,11 +198,18 @@ class ModelStore:
     def _own_place(self, name: str) -> Place:
         """Return the place of a model that is named by a path instead of by the catalogue."""
         path = Path(name).expanduser().resolve()
+        if (path.is_dir() and not (path / MANIFEST_FILE).is_file()) or path.suffix == ".onnx":
+            sources = {file: describe_file(file).sha256 for file in export_files(path)}
+            if sources:
+                digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()
+                return Place(name, self._folder / f"{path.stem}-{digest[:12]}", sources=sources)
         if path.is_dir():
             return Place(name, path)
         if not path.is_file() or path.suffix != ".gguf":
             came = "another file" if path.is_file() else "nothing there"
-            raise ModelUnsupported(path, expected="a GGUF file or a folder with ONNX files", came=came)
+            raise ModelUnsupported(
+                path, expected="a GGUF file, or an ONNX export with config.json and tokenizer.json", came=came
+            )
         digest = describe_file(path).sha256
         # The digest tells apart two files of one name, and a file that was replaced by another.
         folder = self._folder / f"{path.stem}-{digest[:12]}"
@@ -244,11 +290,12 @@ def _way_out(place: Place) -> str:
     return f"edge-node model pull {place.name}"
 
 
-def _build(place: Place, *, progress: Progress) -> None:
+def _build(place: Place, *, bits: int | None = None, progress: Progress) -> None:
     """Build under a name that marks it as unfinished, and put it in its place once it is whole."""
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=place.folder) as scratch:
         fresh = Path(scratch) / BUILT
-        build_model(tuple(place.sources), fresh, progress=_steps(progress, f"{place.name}: ONNX files"))
+        steps = _steps(progress, f"{place.name}: ONNX files")
+        build_model(tuple(place.sources), fresh, bits=bits, progress=steps)
         progress.finish()
         if place.ready.exists():
             shutil.rmtree(place.ready)

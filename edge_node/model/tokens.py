@@ -1,6 +1,6 @@
 """Text to tokens and back, and chats laid out as a model was trained to read them.
 
-The only place that knows the `tokenizers` library and chat templates. Knows nothing of models or grammars.
+The only place that knows the `tokenizers` library. Knows nothing of models or grammars.
 
 Special tokens come from the template's own text and from nowhere else: whatever stands in a turn is
 encoded as plain text, also where it spells a special token.
@@ -11,15 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Encoder
 
 from edge_node.errors import ModelCorrupt, ModelUnsupported
+from edge_node.model.chat_template import ChatTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge_node.messages import Turn
@@ -31,6 +30,7 @@ _LLAMA_3_PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_QWEN_2_PIECES = _LLAMA_3_PIECES.replace(r"\p{N}{1,3}", r"\p{N}")
 _PLACEHOLDER = "\ue000{index}\ue001"
 _PLACEHOLDERS = re.compile("\ue000(\\d+)\ue001")
 
@@ -56,6 +56,7 @@ def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None
         source: The model file, for errors.
 
     Raises:
+        ModelCorrupt: Tokens and merges do not fit each other.
         ModelUnsupported: It is no byte-level BPE, or splits text by a rule that is not known.
     """
     if vocabulary.model != "gpt2":
@@ -64,12 +65,14 @@ def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None
         raise ModelUnsupported(
             source, expected=f"a pre-tokenizer among {', '.join(sorted(_SPLITS))}", came=vocabulary.pre
         )
-    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in vocabulary.merges)]
+    vocab = {token: index for index, token in enumerate(vocabulary.tokens)}
+    if len(vocab) < len(vocabulary.tokens):
+        raise ModelCorrupt(source, expected="each token once", came="one that comes again")
     encoder = Encoder(
         models.BPE(
-            vocab={token: index for index, token in enumerate(vocabulary.tokens)},
-            merges=merges,
-            ignore_merges=vocabulary.pre == "llama-bpe",
+            vocab=vocab,
+            merges=_merges(vocabulary.merges, vocab=vocab, source=source),
+            ignore_merges=vocabulary.pre in {"llama-bpe", "llama3"},
         )
     )
     encoder.pre_tokenizer = _SPLITS[vocabulary.pre]
@@ -83,6 +86,39 @@ def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None
     encoder.save(str(path))
 
 
+def _merges(merges: Sequence[str], *, vocab: Mapping[str, int], source: Path) -> list[tuple[str, str]]:
+    """Return merges as pairs; the library ends with an error of no kind of its own on those it cannot use."""
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    for left, right in pairs:
+        for text in (left, right, left + right):
+            if text not in vocab:
+                raise ModelCorrupt(
+                    source, expected=f"a token {text!r} for the merge of {left!r} and {right!r}", came="none"
+                )
+    return pairs
+
+
+def check_vocabulary(path: Path, *, tokenizer: Tokenizer, vocabulary: int, eos: Sequence[int]) -> None:
+    """Make sure that a tokenizer belongs to a model.
+
+    Args:
+        path: The model, for errors.
+        tokenizer: The tokenizer.
+        vocabulary: Tokens that the model tells apart.
+        eos: Tokens that end an answer.
+
+    Raises:
+        ModelUnsupported: The model does not know all its tokens, or it does not know how answers end.
+    """
+    if tokenizer.size > vocabulary:
+        raise ModelUnsupported(
+            path, expected=f"a tokenizer of at most {vocabulary} tokens", came=str(tokenizer.size)
+        )
+    if not eos or max(eos) >= tokenizer.size:
+        expected = f"tokens that end an answer, below {tokenizer.size}"
+        raise ModelUnsupported(path, expected=expected, came=", ".join(map(str, eos)) or "none")
+
+
 class Tokenizer:
     """Text to tokens and back, for one model.
 
@@ -92,7 +128,9 @@ class Tokenizer:
         special: Token to identifier of everything that never comes from plain text.
     """
 
-    def __init__(self, encoder: Encoder, *, bos: int | None, eos: Sequence[int], chat_template: str) -> None:
+    def __init__(
+        self, encoder: Encoder, *, bos: int | None, eos: Sequence[int], chat_template: ChatTemplate
+    ) -> None:
         self.bos = bos
         self.eos = tuple(eos)
         self.special = {
@@ -100,14 +138,14 @@ class Tokenizer:
             for index, token in encoder.get_added_tokens_decoder().items()
             if token.special
         }
+        encoder.no_padding()
+        encoder.no_truncation()
         encoder.encode_special_tokens = True  # in this library's words: as plain text
         self._encoder = encoder
         self._special_pattern = re.compile(
             "|".join(map(re.escape, sorted(self.special, key=len, reverse=True)))
         )
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
-        self._template = environment.from_string(chat_template)
+        self._template = chat_template
 
     @classmethod
     def open(cls, path: Path, *, bos: int | None, eos: Sequence[int], chat_template: str) -> Tokenizer:
@@ -123,13 +161,12 @@ class Tokenizer:
             ModelCorrupt: The file cannot be read.
             ModelUnsupported: The chat template is missing or does not compile.
         """
-        if not chat_template:
-            raise ModelUnsupported(path, expected="a model with a chat template", came="none")
+        template = ChatTemplate(chat_template, of=path)
         encoder = load_tokenizer(path)
-        try:
-            return cls(encoder, bos=bos, eos=eos, chat_template=chat_template)
-        except TemplateError as error:
-            raise ModelUnsupported(path, expected="a chat template that compiles", came=str(error)) from error
+        if not isinstance(encoder.decoder, decoders.ByteLevel):
+            came = type(encoder.decoder).__name__
+            raise ModelUnsupported(path, expected="a byte-level BPE tokenizer", came=came)
+        return cls(encoder, bos=bos, eos=eos, chat_template=template)
 
     @property
     def size(self) -> int:
@@ -175,15 +212,9 @@ class Tokenizer:
             {"role": turn.role, "content": _PLACEHOLDER.format(index=index)}
             for index, turn in enumerate(turns)
         ]
-        try:
-            text = self._template.render(
-                messages=messages,
-                add_generation_prompt=True,
-                bos_token=self._spelled(self.bos),
-                eos_token=self._spelled(self.eos[0] if self.eos else None),
-            )
-        except TemplateError as error:
-            raise ModelUnsupported("chat template", expected="these turns", came=str(error)) from error
+        text = self._template.render(
+            messages, bos=self._spelled(self.bos), eos=self._spelled(self.eos[0] if self.eos else None)
+        )
         pieces = _PLACEHOLDERS.split(text)
         texts = [turns[int(piece)].content if place % 2 else piece for place, piece in enumerate(pieces)]
         return self._joined(texts, [place % 2 == 0 for place in range(len(pieces))])
@@ -216,16 +247,22 @@ def _byte_level() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
+def _pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
 _SPLITS = {
     "default": _byte_level(),
     "gpt-2": _byte_level(),
     "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _byte_level()]),
-    "llama-bpe": pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_LLAMA_3_PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    ),
+    "llama-bpe": _pieces(_LLAMA_3_PIECES),
+    "llama3": _pieces(_LLAMA_3_PIECES),
+    "qwen2": _pieces(_QWEN_2_PIECES),
 }
 
 
@@ -242,7 +279,3 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTES = _byte_alphabet()
-
-
-def _refuse(message: str) -> None:
-    raise TemplateError(message)

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -34,6 +35,7 @@ class _Walk(NamedTuple):
 
     message: Message | None
     path: Generator[Result | None, None, None]
+    pipeline: Pipeline
 
 
 class Dispatcher:
@@ -51,6 +53,11 @@ class Dispatcher:
         save_s: float = 60.0,
     ) -> None:
         self._pipeline = pipeline
+        self._earlier: tuple[Pipeline, ...] = ()
+        self._wanting_model: Counter[Pipeline] = Counter()
+        self._between_messages = threading.Lock()
+        self._may_begin = threading.Event()
+        self._may_begin.set()
         self._backlog = backlog
         self._unfinished = unfinished
         self._on_concluded = on_concluded
@@ -76,7 +83,7 @@ class Dispatcher:
         for message in unfinished:
             self._backlog.put(message)
         left = self._pipeline.interrupted(but=unfinished)
-        self._resumed = [_Walk(None, path) for path in left]
+        self._resumed = [_Walk(None, path, self._pipeline) for path in left]
         for thread in self._threads:
             thread.start()
 
@@ -88,6 +95,22 @@ class Dispatcher:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+    def exchange(self, make: Callable[[], Pipeline]) -> None:
+        """Let each message from the next one on take another path; those under way finish on theirs.
+
+        Args:
+            make: Returns the path; called between two messages, so it must be short.
+        """
+        # Without the event a busy dispatcher would take the lock again before anybody else wakes up.
+        self._may_begin.clear()
+        try:
+            with self._between_messages:
+                pipeline = make()
+                self._earlier = (*self._earlier, self._pipeline)
+                self._pipeline = pipeline
+        finally:
+            self._may_begin.set()
 
     @property
     def alive(self) -> bool:
@@ -102,17 +125,19 @@ class Dispatcher:
         while not self._stopping.is_set():
             message = self._backlog.take(timeout_s=TICK_S)
             self.progress_at = time.monotonic()
-            self._turn_away()
-            if message is not None:
-                self._begin(message)
-            elif self._backlog.wants_refill:
-                self._refill()
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + TICK_S
-                self._begin(None)
-            if time.monotonic() >= next_save:
-                next_save = time.monotonic() + self._save_s
-                self._save()
+            self._may_begin.wait()
+            with self._between_messages:
+                self._turn_away()
+                if message is not None:
+                    self._begin(message)
+                elif self._backlog.wants_refill:
+                    self._refill()
+                if time.monotonic() >= next_tick:
+                    next_tick = time.monotonic() + TICK_S
+                    self._begin(None)
+                if time.monotonic() >= next_save:
+                    next_save = time.monotonic() + self._save_s
+                    self._save()
         self._model_queue.put(None)
 
     def _save(self) -> None:
@@ -138,19 +163,36 @@ class Dispatcher:
             self._stopping.wait(TICK_S)
 
     def _begin(self, message: Message | None) -> None:
-        self._go(_Walk(message, self._pipeline.path(message, now=self._clock())))
+        if self._earlier and message is not None:
+            self._keep_up(message)
+        self._go(_Walk(message, self._pipeline.path(message, now=self._clock()), self._pipeline))
 
     def _go(self, walk: _Walk) -> None:
         wants_model = self._advance(walk)
         while wants_model:
             try:
+                self._count_wanting(walk, 1)
                 self._model_queue.put_nowait(walk)
             except queue.Full:
+                self._count_wanting(walk, -1)
                 self.refused += 1
                 # Only the request that needs the model is refused; what else came of the message stands.
                 wants_model = self._advance(walk, refusal=Busy(waiting=self._model_queue.maxsize))
             else:
                 return
+
+    def _keep_up(self, message: Message) -> None:
+        """Let what waits for the model with an earlier configuration be judged by what is known now."""
+        with self._counting:
+            self._earlier = tuple(each for each in self._earlier if self._wanting_model[each])
+        for pipeline in self._earlier:
+            pipeline.keep_up(message)
+
+    def _count_wanting(self, walk: _Walk, more: int) -> None:
+        with self._counting:
+            self._wanting_model[walk.pipeline] += more
+            if not self._wanting_model[walk.pipeline]:
+                del self._wanting_model[walk.pipeline]
 
     def _infer(self) -> None:
         while (walk := self._model_queue.get()) is not None:
@@ -158,6 +200,7 @@ class Dispatcher:
                 continue
             while self._advance(walk):
                 pass
+            self._count_wanting(walk, -1)
 
     def _advance(self, walk: _Walk, *, refusal: EdgeNodeError | None = None) -> bool:
         """Return whether the walk has come to a point where it needs the model.

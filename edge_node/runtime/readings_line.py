@@ -97,6 +97,13 @@ class ReadingsLine:
             self._probe.send()
             self._bus.start()
 
+    def change(self, filters: Mapping[str, int]) -> None:
+        """Hear these from now on; the connection is opened where none was needed before."""
+        self._bus.subscribe({self._probe.topic: 0, **filters})
+        if filters and not self._used:
+            self._used = True
+            self.start()
+
     def look(self) -> None:
         """Ask again whether it hears, where it did not; to be called now and then."""
         if self._used and self._bus.connected and self._probe.trouble:

@@ -6,7 +6,6 @@ Knows threads, the broker's callbacks and systemd; knows nothing of how anything
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import threading
 import time
@@ -16,36 +15,36 @@ import structlog
 
 from edge_node.bus.client import Listeners, MqttBus
 from edge_node.clock import SteadyClock
-from edge_node.errors import BusError
 from edge_node.identifiers import new_id
-from edge_node.journal.journal import Journal
 from edge_node.observe.progress import LoggedProgress
 from edge_node.observe.systemd import notify, watchdog_interval_s
 from edge_node.runtime.alerts import Alerts
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.claims import Claims
 from edge_node.runtime.dispatcher import Dispatcher
-from edge_node.runtime.filters import filters_of
+from edge_node.runtime.hearing import Hearing
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
-from edge_node.runtime.readings_line import ReadingsLine
-from edge_node.runtime.remembering import remember, save
-from edge_node.runtime.standing import Standing, status
+from edge_node.runtime.reloading import Reloading, Wish, answer
+from edge_node.runtime.remembering import save
+from edge_node.runtime.standing import Standing, description, status
 from edge_node.runtime.state_lock import StateLock
-from edge_node.runtime.stop_line import StopLine, withdraw_leftovers
+from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
-from edge_node.runtime.wiring import assemble, load_models, read_manuals
+from edge_node.runtime.wiring import assemble, load_models, open_journal, open_library, read_manuals, take_up
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
-from edge_node.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.bus.receipt import Receipt
     from edge_node.config.loaded import Configuration
-    from edge_node.errors import BrokerRefused
+    from edge_node.errors import BrokerRefused, EdgeNodeError
+    from edge_node.knowledge.library import Library
     from edge_node.messages import Command, Message
+    from edge_node.runtime.changes import Changes
+    from edge_node.runtime.wiring import Assembly
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +52,6 @@ _DRAIN_S = 10.0
 _STUCK_S = 120.0
 _HEARTBEAT_S = 1.0
 _TURN_S = 0.001
-_FILTERS_KEY = "filters"
 
 
 class Service:
@@ -67,6 +65,9 @@ class Service:
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
+        self._reloading = Reloading(
+            configuration, take_up=self._take_up, answer=self._answer, read_manuals=self._read_manuals
+        )
 
     def run(self) -> None:
         """Start, serve until `request_stop`, and end in order.
@@ -99,6 +100,10 @@ class Service:
         """Let `run` end; may be called from any thread and from a signal handler."""
         self._stop.set()
 
+    def request_reload(self) -> None:
+        """Have the files read again and taken up; may be called from any thread and a signal handler."""
+        self._reloading.request()
+
     def wait_ready(self) -> None:
         """Return once everything runs."""
         self._ready.wait()
@@ -115,7 +120,7 @@ class Service:
 
     def _prepare(self) -> None:
         """Open what lies on the disk and load the models; nothing is heard yet."""
-        runtime, clock, progress = self._configuration.runtime, self._clock, LoggedProgress()
+        runtime, clock = self._configuration.runtime, self._clock
         notify("STATUS=loading")
         self._outlet = Outlet()
         # Read before anything is subscribed: what was stopped before a restart is stopped after it.
@@ -134,20 +139,33 @@ class Service:
             leaving=self._outlet.leaving,
         )
         self._standing = Standing(
-            self._topics,
-            bus=self._bus,
-            about=self._about,
-            is_stopped=lambda: self._latch.record.stopped,
+            self._topics, bus=self._bus, about=self._about, is_stopped=lambda: self._latch.record.stopped
         )
         self._probe = Probe(self._topics.probe(self._boot), bus=self._bus)
-        models = load_models(self._configuration, progress=progress)
-        self._journal = Journal.open(self._configuration.state / "journal.db", clock=clock)
-        self._assembly = assemble(
-            self._configuration, models=models, journal=self._journal, stop=self._latch, clock=clock
-        )
-        read_manuals(self._assembly.library, progress=progress)
+        self._models = load_models(self._configuration, progress=LoggedProgress())
+        self._journal = open_journal(self._configuration, clock=clock)
+        self._assembly = self._assemble(self._configuration)
+        self._read_manuals()
         self._prepare_exit()
         self._prepare_entry()
+
+    def _assemble(
+        self, configuration: Configuration, *, before: Assembly[Library] | None = None
+    ) -> Assembly[Library]:
+        return assemble(
+            configuration,
+            models=self._models,
+            library=before.library if before else open_library(configuration, embedder=self._models.embedder),
+            journal=self._journal,
+            stop=self._latch,
+            clock=self._clock,
+            ask_reload=self._reloading.request,
+            before=before,
+        )
+
+    def _read_manuals(self) -> None:
+        self._assembly.library.use(self._configuration.nodes)
+        read_manuals(self._assembly.library, progress=LoggedProgress())
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -159,7 +177,7 @@ class Service:
             connect=lambda listeners: MqttBus(
                 runtime.broker, client_id=f"edge-node-{runtime.edge}-stop", listeners=listeners
             ),
-            on_change=self._look_at_outbox,
+            on_change=lambda: self._publisher.wake(),  # noqa: PLW0108 - it is made after this
         )
         self._publisher = Publisher(
             self._journal,
@@ -174,18 +192,16 @@ class Service:
     def _prepare_entry(self) -> None:
         """Make what takes messages in and walks them down the path, and what looks after it."""
         runtime, clock = self._configuration.runtime, self._clock
-        self._backlog = Backlog(runtime.limits.queue, from_person=self._from_person)
-        self._filters, apart = filters_of(self._configuration, topics=self._topics, probe=self._probe.topic)
-        self._readings = ReadingsLine(
-            apart,
-            probe=self._topics.probe(f"{self._boot}-readings"),
-            connect=lambda listeners: MqttBus(
-                runtime.broker.model_copy(update={"session": 0.0}),
-                client_id=f"edge-node-{runtime.edge}-readings",
-                listeners=listeners,
-                max_payload_bytes=runtime.limits.payload,
-                clock=clock,
-            ),
+        self._backlog = Backlog(
+            runtime.limits.queue,
+            from_person=lambda message: self._topics.asking_user(message.topic) is not None,
+        )
+        self._hearing = Hearing(
+            self._configuration,
+            boot=self._boot,
+            bus=self._bus,
+            journal=self._journal,
+            clock=clock,
             on_reading=self._backlog.put,
             on_settled=self._judge,
         )
@@ -213,40 +229,49 @@ class Service:
             dispatcher=self._dispatcher,
             twin=self._assembly.twin,
             journal=self._journal,
+            reloading=self._reloading,
         )
-
-    def _look_at_outbox(self) -> None:
-        self._publisher.wake()
 
     def _open_for_business(self) -> None:
         """Settle what a crash left open, then listen."""
         # A stop takes several turns with the interpreter, and behind busy threads it waits so long for each.
         sys.setswitchinterval(_TURN_S)
-        unknown = (*self._journal.recover(), *withdraw_leftovers(self._latch, journal=self._journal))
-        self._assembly.lifecycle.restore(self._journal.open_commands())
-        remember(self._assembly, journal=self._journal, now=self._clock())
-        self._tell(unknown)
-        self._subscribe()
+        now = self._clock()
+        self._tell(take_up(self._assembly, journal=self._journal, stop=self._latch, now=now))
+        self._hearing.begin()
         self._claims.restore()
         self._dispatcher.start()
         self._publisher.start()
         self._stop_line.start()
-        self._readings.start()
+        self._hearing.readings.start()
         self._bus.start()
         # What was loaded stays. Left to the collector, it would be walked over again and again.
         gc.collect()
         gc.freeze()
+        self._reloading.start()
         self._ready.set()
+        self._assembly.preparation.start()
         notify("READY=1\nSTATUS=running")
 
-    def _subscribe(self) -> None:
-        """Ask for every topic of the configuration, and no more for those of the run before.
+    # A reload, on a thread of its own.
 
-        The broker keeps the session, and with it what an older configuration subscribed.
-        """
-        self._bus.subscribe(json.loads(self._journal.recall(_FILTERS_KEY) or "{}"))
-        self._bus.subscribe(self._filters)
-        self._journal.remember(_FILTERS_KEY, json.dumps(self._filters))
+    def _take_up(self, configuration: Configuration) -> None:
+        """Make another configuration the one in force, between two messages."""
+        before = self._assembly
+        assembly = self._assemble(configuration, before=before)
+        self._hearing.expect(configuration)
+        self._dispatcher.exchange(lambda: assembly.take_over(before))
+        self._assembly, self._configuration = assembly, configuration
+        before.preparation.stop()
+        assembly.preparation.start()
+        self._troubles.twin = assembly.twin
+        # Not before: what comes on a new topic must meet the nodes that listen there.
+        self._hearing.change(configuration)
+        self._standing.tell()
+
+    def _answer(self, wish: Wish, outcome: Changes | EdgeNodeError) -> None:
+        self._journal.conclude(None, outgoing=answer(wish, outcome, self._assembly.announcing))
+        self._publisher.wake()
 
     # The first hop, on the network thread: into the journal, then acknowledged. Nothing else.
 
@@ -270,9 +295,6 @@ class Service:
             ended=is_claim,
         )
 
-    def _from_person(self, message: Message) -> bool:
-        return self._topics.asking_user(message.topic) is not None
-
     def _on_connected(self, session_present: bool) -> None:  # noqa: FBT001 - a callback
         log.info("connected", session_present=session_present)
         self._standing.begin()
@@ -282,13 +304,15 @@ class Service:
 
     def _judge(self) -> None:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
-        if not (self._probe.settled and self._readings.settled):
+        if not (self._probe.settled and self._hearing.readings.settled):
             return
         refused = (
             f"{name}: the broker refused the subscription ({reason})"
             for name, reason in sorted(self._bus.refused_filters.items())
         )
-        self._standing.judge([*filter(None, [self._probe.trouble]), *refused, *self._readings.troubles])
+        self._standing.judge(
+            [*filter(None, [self._probe.trouble]), *refused, *self._hearing.readings.troubles]
+        )
 
     def _on_refused(self, refusal: BrokerRefused) -> None:
         self._refusal = refusal
@@ -331,63 +355,43 @@ class Service:
             if self._healthy():
                 notify("WATCHDOG=1")
             else:
-                log.error(
-                    "unhealthy", reason="a thread has died or is stuck; the watchdog will end the service"
-                )
+                reason = "a thread has died or is stuck; the watchdog will end the service"
+                log.error("unhealthy", reason=reason)
 
     def _look_after_connection(self) -> None:
         if not self._bus.connected:
             return
         self._judge()
         self._claims.catch_up()
-        self._readings.look()
+        self._hearing.readings.look()
         if self._probe.trouble:
             self._probe.send()
 
     def _healthy(self) -> bool:
-        lines = (self._bus, self._stop_line, self._readings)
+        lines = (self._bus, self._stop_line, self._hearing.readings)
         idle_s = max(line.idle_s for line in lines)
         moving = time.monotonic() - self._dispatcher.progress_at < _STUCK_S and idle_s < _STUCK_S
-        return moving and all(
-            part.alive for part in (*lines, self._dispatcher, self._publisher, self._journal)
-        )
+        parts = (*lines, self._dispatcher, self._publisher, self._journal)
+        return moving and all(part.alive for part in parts)
 
     def _close(self) -> None:
         """Finish what was begun, say good-bye and close the files."""
         notify("STOPPING=1")
         log.info("draining")
+        self._reloading.stop()
         self._standing.drain()
-        self._readings.stop()
+        self._assembly.preparation.stop()
+        self._hearing.readings.stop()
         self._dispatcher.stop(timeout_s=_DRAIN_S)
         self._publisher.stop(timeout_s=_DRAIN_S)
         save(self._assembly.pipeline)
-        self._say_offline()
+        self._standing.leave(timeout_s=_DRAIN_S)
         self._bus.stop()
         self._stop_line.stop()
         self._assembly.library.close()
         self._journal.close()
         log.info("stopped")
 
-    def _say_offline(self) -> None:
-        gone = threading.Event()
-        try:
-            self._bus.publish(
-                self._standing.leave(), on_acknowledged=gone.set, on_failed=lambda _: gone.set()
-            )
-        except BusError:
-            return
-        gone.wait(_DRAIN_S)
-
     def _about(self) -> dict[str, Any]:
-        """Return what the retained description says of this edge."""
-        runtime = self._configuration.runtime
-        return {
-            "version": __version__,
-            "edge": runtime.edge,
-            "group": runtime.group,
-            "boot": self._boot,
-            "nodes": {node.name: node.spec.description for node in self._configuration.nodes},
-            "model": runtime.model.name,
-            "embedding": runtime.embedding.name,
-            "passages": self._assembly.library.size,
-        }
+        passages = self._assembly.library.size
+        return description(self._configuration, boot=self._boot, passages=passages)

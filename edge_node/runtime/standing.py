@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_node.errors import BrokerUnreachable
+from edge_node.errors import BrokerUnreachable, BusError
 from edge_node.messages import Outgoing
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from edge_node.config.loaded import Configuration
     from edge_node.protocols import Bus
     from edge_node.topics import EdgeTopics
 
@@ -76,16 +78,25 @@ class Standing:
         elif known and not self._troubles:
             log.info("recovered")
 
+    def tell(self) -> None:
+        """Say again what this edge is, because that has changed."""
+        self._say()
+
     def drain(self) -> None:
         """Say that nothing more is taken in."""
         with self._lock:
             self._word = "draining"
             self._say()
 
-    def leave(self) -> Outgoing:
-        """Return the last word, for who waits until the broker has it."""
+    def leave(self, *, timeout_s: float) -> None:
+        """Say the last word, and wait until the broker has it, where there is a connection."""
         self._word = "offline"
-        return status(self._topics, self._word)
+        last, gone = status(self._topics, self._word), threading.Event()
+        try:
+            self._bus.publish(last, on_acknowledged=gone.set, on_failed=lambda _: gone.set())
+        except BusError:
+            return
+        gone.wait(timeout_s)
 
     def _say(self) -> None:
         about = {**self._about(), "troubles": list(self._troubles)}
@@ -100,3 +111,24 @@ class Standing:
 def status(topics: EdgeTopics, word: str) -> Outgoing:
     """Return the retained status of an edge."""
     return Outgoing(topics.status, word.encode(), retain=True, content_type="text/plain")
+
+
+def description(configuration: Configuration, *, boot: str, passages: int) -> dict[str, Any]:
+    """Return what the retained description says of an edge.
+
+    Args:
+        configuration: The configuration in force.
+        boot: Identifier of this run.
+        passages: How many passages of the manuals can be found.
+    """
+    runtime = configuration.runtime
+    return {
+        "version": __version__,
+        "edge": runtime.edge,
+        "group": runtime.group,
+        "boot": boot,
+        "nodes": {node.name: node.spec.description for node in configuration.nodes},
+        "model": runtime.model.name,
+        "embedding": runtime.embedding.name,
+        "passages": passages,
+    }

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 _NAME = "lock"
 
 
+def in_use(folder: Path) -> bool:
+    """Return whether a service runs on a state folder now, as far as this user may know."""
+    try:
+        descriptor = os.open(folder / _NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class StateLock:
     """The right to use a state folder, held until `release` or the end of the process."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edge_node.runtime.alerts import Alerts
     from edge_node.runtime.backlog import Backlog
     from edge_node.runtime.dispatcher import Dispatcher
+    from edge_node.runtime.reloading import Reloading
     from edge_node.runtime.stop_line import StopLine
     from edge_node.twin import DeviceTwin
 
@@ -30,6 +31,7 @@ class Troubles:
         dispatcher: What waits for the model.
         twin: The devices.
         journal: The disk.
+        reloading: The files of the configuration.
     """
 
     alerts: Alerts
@@ -39,6 +41,7 @@ class Troubles:
     dispatcher: Dispatcher
     twin: DeviceTwin
     journal: Journal
+    reloading: Reloading
     _met: bool = False
 
     def look(self) -> None:
@@ -55,6 +58,7 @@ class Troubles:
         self.alerts.state("broker_outage", "no connection" if self._met and not connected else "")
         deaf = connected and not self.stop_line.listening
         self.alerts.state("stop_unheard", "nobody hears a stop, so commands wait" if deaf else "")
+        self.alerts.state("configuration_refused", self.reloading.trouble)
         self.alerts.send()
 
     def _disk(self) -> str:

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
 from edge_node.announcing import Announcing
 from edge_node.errors import ModelCorrupt
 from edge_node.gate.policy import PolicyGate
+from edge_node.journal.journal import JOURNAL_FILE, Journal
+from edge_node.journal.pruning import Retention
 from edge_node.knowledge.library import Library
-from edge_node.lifecycle import CommandLifecycle
+from edge_node.lifecycle.commands import HOUR_S, CommandLifecycle
+from edge_node.model.adapted import AdaptedModel
 from edge_node.model.catalogue import Catalogue
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
-from edge_node.paths import models_folder
+from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
+from edge_node.protocols import Retrieval
+from edge_node.runtime.preparation import Preparation
+from edge_node.runtime.remembering import remember
+from edge_node.runtime.stop_line import withdraw_leftovers
+from edge_node.signing import Signatures
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.understand.prompts import openings
+from edge_node.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge_node.clock import SteadyClock
-    from edge_node.config.loaded import Configuration
-    from edge_node.journal.journal import Journal
+    from edge_node.config.loaded import Configuration, Node
+    from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
 
+Manuals = TypeVar("Manuals", bound=Retrieval)
 _FEW_CORES = 2  # with more, one is left to the bus and the journal
 
 
@@ -47,10 +61,14 @@ class Models:
     Attributes:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
+        adapted: The language model with the adapters of nodes, by the nodes' names.
+        names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
+    adapted: Mapping[str, LanguageModel] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_models(configuration: Configuration, *, progress: Progress) -> Models:
@@ -64,14 +82,40 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
-    language = OnnxLanguageModel.open(folder, context=wanted.context, threads=_threads(configuration))
-    return Models(language, load_embedder(configuration, progress=progress))
+    adapters = {
+        node.name: node.folder / node.spec.model.adapter
+        for node in configuration.nodes
+        if node.spec.model.adapter
+    }
+    language = OnnxLanguageModel.open(
+        folder,
+        context=wanted.context,
+        threads=_threads(configuration),
+        prefixes=prefixes_folder(),
+        prefix_bytes=wanted.prefixes,
+        adapters=adapters,
+    )
+    adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
+    embedder = load_embedder(configuration, progress=progress)
+    names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
+    return Models(language, embedder, adapted=adapted, names=names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
     """Return the embedding model of a configuration, checked and loaded; raises as `load_models` does."""
     folder = _intact(configuration.runtime.embedding.name, progress=progress)
     return MiniLmEmbedder.open(folder, threads=_threads(configuration))
+
+
+def open_journal(configuration: Configuration, *, clock: Callable[[], float]) -> Journal:
+    """Return the journal of a configuration, which remembers as long as that says.
+
+    Raises:
+        JournalError: It cannot be opened or was written by a newer version.
+    """
+    kept = configuration.runtime.journal
+    retention = Retention(age_s=kept.keep, rows=kept.rows, decisions=kept.decisions)
+    return Journal.open(configuration.state / JOURNAL_FILE, clock=clock, retention=retention)
 
 
 def open_library(configuration: Configuration, *, embedder: Embedder) -> Library:
@@ -107,7 +151,7 @@ def _intact(name: str, *, progress: Progress) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class Assembly(Generic[Manuals]):
     """A pipeline and those of its parts that the service speaks to.
 
     Attributes:
@@ -116,43 +160,137 @@ class Assembly:
         lifecycle: The life of commands.
         library: The manuals.
         twin: What is known of devices.
+        preparation: What has the fixed parts of prompts ready; begun once all else runs.
+        verdicts: Held for each verdict, whichever configuration it is on.
     """
 
     pipeline: Pipeline
     announcing: Announcing
     lifecycle: CommandLifecycle
-    library: Library
+    library: Manuals
     twin: DeviceTwin
+    preparation: Preparation
+    verdicts: threading.Lock
+
+    def take_over(self, before: Assembly[Manuals]) -> Pipeline:
+        """Return the pipeline, once it knows what the one before knows of devices and episodes."""
+        self.pipeline.take_over(before.pipeline)
+        return self.pipeline
 
 
 def assemble(
     configuration: Configuration,
     *,
     models: Models,
+    library: Manuals,
     journal: Journal,
     stop: StopLatch,
     clock: SteadyClock,
-) -> Assembly:
-    """Return the stages of a configuration, joined."""
+    ask_reload: Callable[[str, str], None] | None = None,
+    before: Assembly[Manuals] | None = None,
+) -> Assembly[Manuals]:
+    """Return the stages of a configuration, joined.
+
+    Args:
+        configuration: The configuration.
+        models: Both models.
+        library: The manuals.
+        journal: The journal.
+        stop: What an operational stop latches.
+        clock: Wall clock, seconds since the epoch.
+        ask_reload: Told the user and the correlation of who asks to have the files read again.
+        before: What runs now, which hands on the commands under way; the caller hands on devices and
+            episodes with `take_over`, between two messages.
+    """
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    lifecycle = CommandLifecycle(nodes, clock=clock)
-    library = open_library(configuration, embedder=models.embedder)
+    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
+    lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
-    gate = PolicyGate(nodes, twin=twin, last_issued=lifecycle.last_issued, stopped=stop.why_not, clock=clock)
+    gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(runtime, topics=topics, lifecycle=lifecycle, gate=gate, stop=stop, twin=twin),
-        triggers=TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits),
+        operations=OperatorDesk(
+            runtime,
+            topics=topics,
+            lifecycle=lifecycle,
+            gate=gate,
+            stop=stop,
+            twin=twin,
+            decisions=journal.archive,
+            signatures=Signatures(configuration.keys, counters=journal),
+            ask_reload=ask_reload,
+        ),
+        triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=models.language),
+        drafting=_drafting(nodes, twin=twin, models=models),
         gate=gate,
         announcing=announcing,
         journal=journal,
-        remembering={"twin": twin},
+        remembering={"twin": twin, "triggers": triggers},
     )
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages)
-    return Assembly(pipeline, announcing, lifecycle, library, twin)
+    verdicts, made_by = before.verdicts if before else threading.Lock(), _made_by(models)
+    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
+    preparation = _preparation(nodes, models=models)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts)
+
+
+def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:
+    return ModelDrafting(
+        nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
+    )
+
+
+def _made_by(models: Models) -> dict[str, str]:
+    return {"edge_node": __version__, **models.names}
+
+
+def _preparation(nodes: Sequence[Node], *, models: Models) -> Preparation:
+    plain = [node for node in nodes if node.name not in models.adapted]
+    return Preparation(models.language, openings(plain))
+
+
+def _gate(
+    configuration: Configuration,
+    *,
+    twin: DeviceTwin,
+    lifecycle: CommandLifecycle,
+    stop: StopLatch,
+    clock: SteadyClock,
+) -> PolicyGate:
+    return PolicyGate(
+        configuration.nodes,
+        twin=twin,
+        last_issued=lifecycle.last_issued,
+        issued=lifecycle.issued,
+        operators=configuration.runtime.operators,
+        stopped=stop.why_not,
+        clock=clock,
+    )
+
+
+def _lifecycle(
+    nodes: Sequence[Node], *, twin: DeviceTwin, clock: SteadyClock, before: CommandLifecycle | None
+) -> CommandLifecycle:
+    fields = partial(_known_fields, twin)
+    if before:
+        return before.renewed(nodes, fields=fields)
+    return CommandLifecycle(nodes, clock=clock, fields=fields)
+
+
+def _known_fields(twin: DeviceTwin, node: str, device: str) -> Mapping[str, Any]:
+    state = twin.state(node, device)
+    return state.fields if state else {}
+
+
+def take_up(
+    assembly: Assembly[Manuals], *, journal: Journal, stop: StopLatch, now: float
+) -> tuple[Command, ...]:
+    """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
+    ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
+    assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
+    remember(assembly.pipeline, twin=assembly.twin, journal=journal, now=now)
+    return ended

@@ -8,36 +8,46 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
+from edge_node.conditions import Told
 from edge_node.identifiers import new_id
 from edge_node.messages import Request, RequestKind
 from edge_node.triggers.asks import Asks
-from edge_node.triggers.watches import Trigger
+from edge_node.triggers.episodes import Holding, Joint, Silence
+from edge_node.triggers.memory import Memory
+from edge_node.triggers.schedule import Schedule
+from edge_node.triggers.seen import Reading
+from edge_node.triggers.series import Budget
+from edge_node.triggers.watches import Trigger, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import LimitsConfig
-    from edge_node.messages import Message, Observation
+    from edge_node.messages import Message, Observation, StateRow
     from edge_node.protocols import Twin
     from edge_node.topics import EdgeTopics
-    from edge_node.triggers.watches import Watch
+    from edge_node.triggers.seen import Concerned, Seen
 
 
 class TriggerEngine:
     """All triggers of all nodes, each with an episode for every device it was heard of.
 
-    A condition is asked when its device is heard, over what that message says and what else is known of
-    the device. A message that ends an episode does not start another one.
+    A condition is asked when its device tells one of the fields it reads, or no longer tells one, over
+    what that message says and what else is known of the device. A message that ends an episode does not
+    start another one. Where nothing is on its way for a trigger and a device, nothing is kept of them.
 
     Args:
         nodes: The nodes whose triggers fire.
         twin: What is known of devices.
         topics: Topics of the edge.
-        limits: Sizes of questions and of the sentences that tell alarms.
+        limits: Sizes of questions, of the sentences that tell alarms, and of windows of time.
         new_id: Gives the identifier of a request.
+        clock: Wall clock, seconds since the epoch; a message from the future counts as now.
 
     Raises:
         ConditionInvalid: A trigger's condition does not compile.
@@ -51,15 +61,31 @@ class TriggerEngine:
         topics: EdgeTopics,
         limits: LimitsConfig,
         new_id: Callable[[], str] = new_id,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._twin = twin
         self._topics = topics
         self._limits = limits
         self._new_id = new_id
+        self._clock = clock
         self._asks = Asks(nodes, topics=topics, limits=limits, new_id=new_id)
-        self._triggers = {node.name: tuple(Trigger.of(node)) for node in nodes}
-        self._watches: dict[tuple[str, str], tuple[Watch, ...]] = {}
-        self._deadlines: list[tuple[float, int, Watch]] = []
+        triggers = {node.name: tuple(Trigger.of(node)) for node in nodes}
+        self._readings = {node: Reading(own) for node, own in triggers.items() if own}
+        self._schedules = {
+            (trigger.node, trigger.name): (trigger, Schedule.of(trigger.spec))
+            for own in triggers.values()
+            for trigger in own
+            if trigger.scheduled
+        }
+        self._budget = Budget(limits.samples)
+        self._memory = Memory(
+            self._readings,
+            stale_s={node.name: node.spec.stale for node in nodes},
+            window_samples=limits.window,
+            budget=self._budget,
+            schedules=self._schedules,
+        )
+        self._deadlines: list[tuple[float, int, Seen, Watch]] = []
         self._turn = itertools.count()
 
     def requests(self, message: Message, observations: Sequence[Observation]) -> tuple[Request, ...]:
@@ -74,7 +100,7 @@ class TriggerEngine:
         return tuple(
             request
             for observation in observations
-            if self._triggers.get(observation.node)
+            if observation.node in self._readings
             for request in self._observed(message, observation)
         )
 
@@ -82,54 +108,202 @@ class TriggerEngine:
         """Return the requests that fall due by the passing of time, up to `now`, earliest first."""
         due: list[Request] = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, _, watch = heapq.heappop(self._deadlines)
-            watch.scheduled = False
-            if watch.episode.deadline is not None and watch.episode.deadline <= now:
-                values = self._values(watch.trigger.node, watch.device, said={})
-                if watch.ripen(values, at=now):
-                    due.append(self._request(watch, values, at=now))
-            self._schedule(watch)
+            deadline, _, seen, watch = heapq.heappop(self._deadlines)
+            if watch.scheduled == deadline:
+                watch.scheduled = math.inf
+            if seen.watches.get(watch.trigger.name) is watch:
+                due += self._ripened(seen, watch, now)
+        for trigger, schedule in self._schedules.values():
+            if schedule.due(now) is not None:
+                self._memory.note_schedule(trigger)
+                due += self._on_time(trigger, now)
         return tuple(due)
 
+    def take_changes(self, *, urgent: bool) -> Sequence[StateRow]:
+        """Return what changed since it was last taken.
+
+        Urgent are the beginning and the end of an episode, and of a condition's way there; how far it has
+        come, and what windows hold, can wait.
+        """
+        return self._memory.take(urgent=urgent, now=self._clock())
+
+    def restore(self, rows: Iterable[StateRow]) -> None:
+        """Take up what an earlier process remembered, before any message comes.
+
+        How long a condition held goes on from what was observed; silence starts anew, for nobody listened.
+        """
+        self._memory.restore(rows, now=self._clock())
+        for seen in self._memory.seen.values():
+            for watch in seen.watches.values():
+                self._schedule(seen, watch)
+
     def _observed(self, message: Message, observation: Observation) -> Iterator[Request]:
-        node, device = observation.node, observation.device
+        said = observation.fields
+        seen = self._memory.device(observation.node, observation.device)
+        reading = self._readings[observation.node]
+        at = self._hear(seen, message, observation)
         # The message's own words count even where they are older than `stale` by now, as they are when
         # the journal brings a message back after a power cut.
-        values = self._values(node, device, said=observation.fields)
-        for watch in self._watches_of(node, device):
+        values = self._values(seen, said=said)
+        names = seen.news(values.keys(), said)
+        changed = seen.changes(reading.compared, said) if reading.compared else {}
+        if reading.lengths:
+            seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
+        self._memory.note_device(seen)
+        concerned = reading.concerned(names)
+        fired: list[Watch] = []
+        if concerned.asked:
+            told = _told(concerned, seen, values, at=at, changed=changed)
+            fired = self._fired(concerned, seen, told, at=at)
+        for watch in [*fired, *self._joined(seen, fired, at=at)]:
+            yield self._request(watch.trigger, watch, values, at=min(observation.observed_at, at))
+
+    def _hear(self, seen: Seen, message: Message, observation: Observation) -> float:
+        """Take note that a device was heard; return the time its message counts for."""
+        before = seen.at
+        at = seen.hear(min(observation.observed_at, self._clock()))
+        seen.message_id = message.id
+        if at < before:
+            for watch in seen.watches.values():
+                self._schedule(seen, watch)
+        for trigger in self._readings[seen.node].silences:
+            known = seen.watches.get(trigger.name)
+            watch = known or Watch(trigger, seen.device, trigger.episode())
+            seen.watches[trigger.name] = watch
+            if known is None or watch.episode.open:
+                self._memory.note_watch(seen, trigger.name, urgent=True)
+            if isinstance(watch.episode, Silence):
+                watch.episode.hear(at)
             watch.message_id = message.id
-            if watch.observe(values, at=observation.observed_at):
-                yield self._request(watch, values, at=observation.observed_at)
-            self._schedule(watch)
+            self._schedule(seen, watch)
+        return at
 
-    def _watches_of(self, node: str, device: str) -> tuple[Watch, ...]:
-        watches = self._watches.get((node, device))
-        if watches is None:
-            watches = tuple(watch for trigger in self._triggers[node] for watch in trigger.watches(device))
-            self._watches[node, device] = watches
-        return watches
+    def _fired(self, concerned: Concerned, seen: Seen, told: Told, *, at: float) -> list[Watch]:
+        """Return the watches of the triggers that what a message shows fires."""
+        fired: list[Watch] = []
+        for trigger, when in concerned.asked:
+            watch = seen.watches.get(trigger.name)
+            holds = watch.asked(told) if watch else when.ask(told)
+            if watch is None:
+                if not holds:
+                    continue
+                watch = seen.watches[trigger.name] = Watch(trigger, seen.device, trigger.episode())
+            if self._saw(seen, watch, holds, at=at):
+                fired.append(watch)
+        return fired
 
-    def _values(self, node: str, device: str, *, said: Mapping[str, Any]) -> dict[str, Any]:
-        state = self._twin.state(node, device)
+    def _saw(self, seen: Seen, watch: Watch, holds: bool | None, *, at: float) -> bool:  # noqa: FBT001 - a truth value of three
+        """Return whether a watch fires by what a message shows."""
+        episode = watch.episode
+        if not isinstance(episode, Holding):
+            return False
+        before = episode.stands
+        watch.message_id = seen.message_id
+        fires = episode.see(at, holds=holds)
+        self._settle(seen, watch, urgent=episode.stands != before)
+        return fires
+
+    def _ripened(self, seen: Seen, watch: Watch, now: float) -> list[Request]:
+        """Return what fires because the deadline of a watch may have come."""
+        episode = watch.episode
+        deadline = episode.deadline
+        if deadline is None or deadline > now:
+            self._schedule(seen, watch)
+            return []
+        values, before = self._values(seen, said={}), episode.stands
+        fires = False
+        if isinstance(episode, Silence):
+            fires = episode.ripen(now)
+        elif isinstance(episode, Holding):
+            alone = self._readings[seen.node].alone[watch.trigger.name]
+            told = _told(alone, seen, values, at=now, changed={})
+            fires = episode.ripen(now, holds=watch.asked(told))
+        if not isinstance(episode, Joint):
+            self._settle(seen, watch, urgent=episode.stands != before)
+        fired = [watch] if fires else []
+        fired += self._joined(seen, fired, at=now)
+        return [self._request(each.trigger, each, values, at=now) for each in fired]
+
+    def _joined(self, seen: Seen, fired: Sequence[Watch], *, at: float) -> list[Watch]:
+        """Return the watches of triggers that others fire, where what has changed fires them."""
+        joints = self._readings[seen.node].joints
+        if not joints:
+            return []
+        names = {watch.trigger.name for watch in fired}
+        open_names = {name for name, watch in seen.watches.items() if watch.episode.open}
+        joined: list[Watch] = []
+        for trigger in joints:
+            watch = seen.watches.get(trigger.name)
+            if watch is None:
+                watch = Watch(trigger, seen.device, trigger.episode())
+            episode = watch.episode
+            if not isinstance(episode, Joint):
+                continue
+            before = episode.stands
+            if episode.see(at, fired=names, going_on=open_names):
+                joined.append(watch)
+            watch.message_id = seen.message_id
+            if episode.stands != before:
+                seen.watches[trigger.name] = watch
+                self._settle(seen, watch, urgent=True)
+        return joined
+
+    def _on_time(self, trigger: Trigger, now: float) -> Iterator[Request]:
+        """Yield what a time of the clock fires: once, or for each device for which the condition holds."""
+        if trigger.when is None:
+            yield self._request(trigger, None, {}, at=now)
+            return
+        alone = self._readings[trigger.node].alone[trigger.name]
+        for seen in list(self._memory.seen.values()):
+            if seen.node != trigger.node:
+                continue
+            values = self._values(seen, said={})
+            if trigger.holds(_told(alone, seen, values, at=now, changed={})):
+                yield self._request(trigger, seen, values, at=now)
+
+    def _settle(self, seen: Seen, watch: Watch, *, urgent: bool) -> None:
+        """See to what follows from a step: what is remembered, and when somebody looks again."""
+        self._memory.note_watch(seen, watch.trigger.name, urgent=urgent)
+        if watch.episode.idle:
+            del seen.watches[watch.trigger.name]
+        else:
+            self._schedule(seen, watch)
+
+    def _schedule(self, seen: Seen, watch: Watch) -> None:
+        """See to it that `due` looks at a watch in time; it may look too early."""
+        deadline = watch.episode.deadline
+        if deadline is not None and deadline < watch.scheduled:
+            watch.scheduled = deadline
+            heapq.heappush(self._deadlines, (deadline, next(self._turn), seen, watch))
+
+    def _values(self, seen: Seen, *, said: Mapping[str, Any]) -> dict[str, Any]:
+        state = self._twin.state(seen.node, seen.device)
         known = state.fields if state else {}
         online = state is not None and state.online
-        return {**known, **said, "device": {"id": device, "online": online}}
+        return {**known, **said, "device": {"id": seen.device, "online": online}}
 
-    def _schedule(self, watch: Watch) -> None:
-        """See to it that `due` looks at a watch; at most one entry each, which may come too early."""
-        if watch.episode.deadline is not None and not watch.scheduled:
-            watch.scheduled = True
-            heapq.heappush(self._deadlines, (watch.episode.deadline, next(self._turn), watch))
-
-    def _request(self, watch: Watch, values: Mapping[str, Any], *, at: float) -> Request:
-        trigger = watch.trigger
+    def _request(
+        self, trigger: Trigger, about: Watch | Seen | None, values: Mapping[str, Any], *, at: float
+    ) -> Request:
+        device = about.device if about else ""
+        fields = {name: value for name, value in values.items() if name != "device"}
         return Request(
             id=self._new_id(),
             kind=RequestKind.ALARM,
-            message_id=watch.message_id,
+            message_id=about.message_id if about else "",
             created_at=at,
             node=trigger.node,
-            text=trigger.sentence(watch.device, values, max_characters=self._limits.text),
+            text=trigger.sentence(device, fields, max_characters=self._limits.text),
             trigger=trigger.name,
-            device=watch.device,
+            device=device,
+            evidence=trigger.evidence(values),
         )
+
+
+def _told(
+    concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, changed: Mapping[str, bool]
+) -> Told:
+    """Return what the conditions of triggers are asked over: values of fields, and what windows come to."""
+    told = {name: values[name] for name in concerned.names if name in values}
+    told.update(seen.values(concerned.windows, at, changed=changed))
+    return Told(told)

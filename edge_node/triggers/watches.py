@@ -5,42 +5,56 @@ Knows conditions and episodes; knows no message, no twin and no request.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_node.conditions import Condition
+from edge_node.conditions.windows import CHANGED
 from edge_node.topics import TopicPattern
-from edge_node.triggers.episodes import Holding, Silence
+from edge_node.triggers.episodes import Holding, Joint, Silence, Terms
 from edge_node.triggers.sentences import default_sentence, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from edge_node.conditions import Told, Window
     from edge_node.config.loaded import Node
     from edge_node.config.models import TriggerConfig
 
+Episode = Holding | Silence | Joint
+_TIMED = ("when", "until", "for_", "absent", "every", "at", "all", "any", "within", "debounce", "cooldown")
+_FIRED_BY = tuple(key.rstrip("_") for key in _TIMED)
+"""Keys that say when a trigger fires; an episode does not outlive a change of one of them."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Trigger:
     """One trigger of one node.
 
     Attributes:
         node: The node it belongs to.
         name: Its name in the node file.
+        place: Its place among the triggers of the node.
         spec: What the node file says of it.
         stale_s: Age after which a value of this node counts as unknown.
         device_names: Names in braces under which the node's topics name a device.
         when: The condition that fires it, or None.
         until: The condition that ends its episode, or None for the opposite of `when`.
+        terms: The times that its episodes keep.
+        digest: What tells it from a trigger of the same name that fires otherwise.
     """
 
     node: str
     name: str
+    place: int
     spec: TriggerConfig
     stale_s: float
     device_names: tuple[str, ...]
     when: Condition | None
     until: Condition | None
+    terms: Terms
+    digest: str
 
     @classmethod
     def of(cls, node: Node) -> Iterator[Trigger]:
@@ -51,39 +65,73 @@ class Trigger:
         """
         patterns = (TopicPattern.parse(entry.topic) for entry in node.spec.listen)
         device_names = tuple({pattern.names[0] for pattern in patterns if pattern.names})
-        for name, spec in node.spec.triggers.items():
+        stale_s = node.spec.stale
+        for place, (name, spec) in enumerate(node.spec.triggers.items()):
             when = None if spec.when is None else Condition.compile(spec.when)
             until = None if spec.until is None else Condition.compile(spec.until)
-            yield cls(node.name, name, spec, node.spec.stale, device_names, when, until)
+            terms, digest = _terms(spec, when, stale_s), _digest(node, spec, when=when, until=until)
+            yield cls(node.name, name, place, spec, stale_s, device_names, when, until, terms, digest)
 
-    def watches(self, device: str) -> Iterator[Watch]:
-        """Yield what is remembered about a device: how long `when` holds, how long it is silent, or both."""
-        if self.when is not None:
-            yield Watch(self, device, Holding(self.spec.for_ or 0.0, self.stale_s))
-        if self.spec.absent is not None:
-            yield Watch(self, device, Silence(self.spec.absent))
+    @property
+    def scheduled(self) -> bool:
+        """Whether times of the clock fire it."""
+        return self.spec.every is not None or self.spec.at is not None
 
-    def holds(self, values: Mapping[str, Any]) -> bool | None:
+    @property
+    def joint(self) -> bool:
+        """Whether other triggers fire it."""
+        return self.spec.all is not None or self.spec.any is not None
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Its conditions, one, two or none."""
+        return tuple(condition for condition in (self.when, self.until) if condition)
+
+    @property
+    def windows(self) -> frozenset[Window]:
+        """The windows of time that its conditions look through."""
+        return frozenset(window for condition in self.conditions for window in condition.windows)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the values that its conditions want."""
+        return frozenset(name for condition in self.conditions for name in condition.names)
+
+    def episode(self) -> Episode:
+        """Return what is remembered of a device before anything was seen."""
+        spec = self.spec
+        if self.joint:
+            names = tuple(spec.all or spec.any or ())
+            return Joint(spec.all is not None, names, spec.within, self.terms.cooldown_s)
+        return Silence(spec.absent) if spec.absent is not None else Holding(self.terms)
+
+    def holds(self, told: Told) -> bool | None:
         """Return whether `when` holds, None for unknown."""
-        return None if self.when is None else self.when.evaluate(values)
+        return None if self.when is None else self.when.ask(told)
 
-    def ends(self, values: Mapping[str, Any]) -> bool | None:
+    def ends(self, told: Told) -> bool | None:
         """Return whether an episode ends, None for unknown."""
         if self.until is not None:
-            return self.until.evaluate(values)
-        holds = self.holds(values)
+            return self.until.ask(told)
+        holds = self.holds(told)
         return None if holds is None else not holds
 
-    def sentence(self, device: str, values: Mapping[str, Any], *, max_characters: int) -> str:
+    def evidence(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what fires it as the node file has it, and the values that its conditions saw."""
+        said = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        asked = self.names | {window.field for window in self.windows}
+        seen = {name: values[name] for name in sorted(asked) if name in values}
+        return {key: said[key] for key in _FIRED_BY if key in said} | {"values": seen}
+
+    def sentence(self, device: str, fields: Mapping[str, Any], *, max_characters: int) -> str:
         """Return the sentence that tells an alarm: `say` filled in, else one made of names and values."""
-        fields = {name: value for name, value in values.items() if name != "device"}
         if self.spec.say is not None:
-            named = dict.fromkeys(("device", *self.device_names), device)
-            return fill(self.spec.say, fields | named, max_characters=max_characters)
+            named = dict.fromkeys(("device", *self.device_names), device) if device else {}
+            return fill(self.spec.say, {**fields, **named}, max_characters=max_characters)
         return default_sentence(self.name, device, fields, max_characters=max_characters)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Watch:
     """One trigger watching one device.
 
@@ -92,32 +140,38 @@ class Watch:
         device: The device.
         episode: Where it stands.
         message_id: The last message it rests on.
-        scheduled: Whether somebody keeps its deadline already.
+        scheduled: When somebody looks at it without a message; infinite where nobody does.
     """
 
     trigger: Trigger
     device: str
-    episode: Holding | Silence
+    episode: Episode
     message_id: str = ""
-    scheduled: bool = False
+    scheduled: float = float("inf")
 
-    def observe(self, values: Mapping[str, Any], *, at: float) -> bool:
-        """Return whether it fires by a message of its device."""
-        match self.episode:
-            case Silence() as silence:
-                silence.hear(at)
-                return False
-            case Holding(open=True) as holding:
-                if self.trigger.ends(values):
-                    holding.end()
-                return False
-            case holding:
-                return holding.see(at, holds=self.trigger.holds(values))
+    def asked(self, told: Told) -> bool | None:
+        """Return the truth that its episode waits for: of `when`, or while open of what ends it."""
+        return self.trigger.ends(told) if self.episode.open else self.trigger.holds(told)
 
-    def ripen(self, values: Mapping[str, Any], *, at: float) -> bool:
-        """Return whether it fires by the time that has passed up to `at`."""
-        match self.episode:
-            case Silence() as silence:
-                return silence.ripen(at)
-            case holding:
-                return holding.ripen(at, holds=self.trigger.holds(values))
+
+def _terms(spec: TriggerConfig, when: Condition | None, stale_s: float) -> Terms:
+    changes = when is not None and any(window.function == CHANGED for window in when.windows)
+    return Terms(
+        for_s=spec.for_ or spec.debounce or 0.0,
+        end_s=spec.debounce or 0.0,
+        cooldown_s=spec.cooldown or 0.0,
+        stale_s=stale_s,
+        pulse=changes and spec.until is None,
+    )
+
+
+def _digest(node: Node, spec: TriggerConfig, *, when: Condition | None, until: Condition | None) -> str:
+    """Return what tells a trigger from one that looks at other things, or looks otherwise."""
+    asked = (condition for condition in (when, until) if condition)
+    read = {name for each in asked for name in (*each.names, *(window.field for window in each.windows))}
+    listened = sorted(
+        (entry.topic, sorted((name, path) for name, path in entry.fields.items() if name in read))
+        for entry in node.spec.listen
+    )
+    told = [getattr(spec, key) for key in _TIMED]
+    return hashlib.sha256(repr((told, node.spec.stale, listened)).encode()).hexdigest()[:16]

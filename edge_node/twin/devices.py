@@ -106,6 +106,12 @@ class DeviceTwin:
             fields = {name: each.value for name, each in known.values.items() if each.is_fresh(now)}
             return DeviceState(node, device, fields, known.seen_at, known.is_online(now))
 
+    def times(self, node: str, device: str) -> dict[str, float]:
+        """Return when each value of a device was heard, seconds since the epoch; those too old are in it."""
+        with self._lock:
+            known = self._roster.find(node, device)
+            return {name: each.at for name, each in known.values.items()} if known else {}
+
     def devices(self, node: str) -> tuple[str, ...]:
         """Return the devices a node has heard from, sorted."""
         with self._lock:

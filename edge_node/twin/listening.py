@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_STRING = 256
 """Characters of a text value; a longer one is not taken up."""
 _WHOLE = "$"
+_HOW_MANY = "#"
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _GREATEST_INTEGER = 2**63 - 1
 _LEAST_MILLISECONDS = 1e11
@@ -206,7 +207,9 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
 
 
 def _item(value: Any, step: str) -> Any:
-    """Return the item of a list that a number picks, or `_MISSING`."""
+    """Return the item of a list that a number picks, how many it has where the step is `#`, or `_MISSING`."""
+    if isinstance(value, list) and step == _HOW_MANY:
+        return len(value)
     if isinstance(value, list) and step.isdecimal() and int(step) < len(value):
         return value[int(step)]
     return _MISSING

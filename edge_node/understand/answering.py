@@ -20,7 +20,7 @@ from edge_node.understand.record import record_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.messages import Open, Passage, Request
+    from edge_node.messages import Open, Passage, Request, Turn
     from edge_node.protocols import Embedder, LanguageModel
     from edge_node.understand.evidence import Evidence, Findings
     from edge_node.understand.quotation import Span
@@ -78,13 +78,21 @@ class Answering:
     ) -> tuple[list[tuple[Span, ...]], Mapping[str, object]]:
         """Return the runs, the one that the model chose first, and what it read and wrote."""
         texts = [run_text(run) for run in runs]
+        # The strongest come first: what does not fit is the weakest, quoted all the same but not chosen from.
+        while len(texts) > 1 and self._too_long(question_turns(question, texts)):
+            texts.pop()
+        left_out = {"not_shown_to_model": len(runs) - len(texts)} if len(texts) < len(runs) else {}
+        if len(texts) == 1:
+            return runs, left_out
         turns = question_turns(question, texts)
-        if len(runs) == 1 or self._model.count(turns) + _MOST_TOKENS > self._model.context:
-            return runs, {}
         generation = self._model.generate(turns, grammar=grammar_for(texts), max_tokens=_MOST_TOKENS)
         chosen = [index for index, line in enumerate(_lines(texts)) if generation.text == line]
         first = [runs[index] for index in chosen]
-        return [*first, *(run for run in runs if run not in first)], record_of(turns, generation)
+        ordered = [*first, *(run for run in runs if run not in first)]
+        return ordered, {**record_of(turns, generation), **left_out}
+
+    def _too_long(self, turns: Sequence[Turn]) -> bool:
+        return self._model.count(turns) + _MOST_TOKENS > self._model.context
 
 
 def grammar_for(texts: Sequence[str]) -> Grammar:

@@ -35,14 +35,22 @@ class ModelDrafting:
         twin: Devices and their states.
         embedder: Sentences to vectors, for the evidence of an answer.
         model: The language model.
+        adapted: The language model for commands of nodes that have an adapter, by the nodes' names.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], *, twin: Twin, embedder: Embedder, model: LanguageModel
+        self,
+        nodes: Sequence[Node],
+        *,
+        twin: Twin,
+        embedder: Embedder,
+        model: LanguageModel,
+        adapted: Mapping[str, LanguageModel] | None = None,
     ) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._twin = twin
         self._model = model
+        self._adapted = dict(adapted or {})
         self._answering = Answering(embedder=embedder, model=model)
 
     def draft(
@@ -66,7 +74,8 @@ class ModelDrafting:
         turns = self._prompt(request, matter, node=node, devices=devices, named=sorted(ground.named))
         commands = {name: node.spec.commands[name] for name in names}
         grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
-        generation = self._model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS)
+        model = self._adapted.get(node.name, self._model)
+        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS)
         return self._read(generation, node=node, names=names, ground=ground), record_of(turns, generation)
 
     def _prompt(

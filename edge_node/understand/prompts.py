@@ -42,6 +42,12 @@ def command_system(node: Node) -> Turn:
     return Turn("system", "\n".join(lines))
 
 
+def openings(nodes: Sequence[Node]) -> list[Turn]:
+    """Return the turns that prompts open with: one for the commands of each node, one for all questions."""
+    commanding = [command_system(node) for node in nodes if node.spec.commands]
+    return [*commanding, Turn("system", _ANSWER_SYSTEM)]
+
+
 def command_turns(
     request: Request,
     *,

@@ -22,6 +22,8 @@ def record_of(turns: Sequence[Turn], generation: Generation) -> dict[str, Any]:
         "cached_tokens": generation.cached_tokens,
         "tokens": generation.tokens,
         "forced_tokens": generation.forced_tokens,
+        "guessed_tokens": generation.guessed_tokens,
+        "runs": generation.runs,
         "complete": generation.complete,
         "log_probability": generation.log_probability,
     }

@@ -157,3 +157,24 @@ def test_an_edge_that_says_nothing_is_an_error(config: Path) -> None:
 
     assert isinstance(result.exception, EdgeSilent)
     assert result.stdout == ""
+
+
+def test_an_order_that_waits_for_an_approval_says_so_and_does_not_wait(edge: HandEdge, config: Path) -> None:
+    edge.says = [
+        (
+            "command",
+            {
+                "text": "jog() awaiting approval: …; who may: ada",
+                "state": "awaiting_approval",
+                "command_id": "c-1",
+            },
+        ),
+        ("command", {"text": "jog() expired", "state": "expired"}),
+    ]
+
+    result = run(config, "jog")
+    assert (result.exit_code, result.stdout) == (75, "jog() awaiting approval: …; who may: ada\n")
+    assert result.stderr == "to approve it: edge-node approve c-1\n"
+
+    waited = run(config, "--wait", "jog")
+    assert (waited.exit_code, waited.stdout.splitlines()[-1]) == (1, "jog() expired")

@@ -77,7 +77,7 @@ def test_every_problem_is_one_line_and_the_status_is_78(folder: Path) -> None:
         ),
         (
             f"{node}:2: nam: expected one of ask, commands, description, edge_node, knowledge, listen, "
-            "name, stale, triggers, came the unknown key 'nam' (did you mean 'name'?)"
+            "model, name, stale, triggers, came the unknown key 'nam' (did you mean 'name'?)"
         ),
         f"{node}:7: commands.switch.publish.idempotent: expected true or false, came 3 (integer)",
     ]

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(edge_node.__file__).parents[1]
 LEAVES = [
-    *((name,) for name in _COMMANDS if name not in {"model", "knowledge"}),
+    *((name,) for name in _COMMANDS if name not in {"model", "knowledge", "key"}),
     *(("model", name) for name in ("list", "pull", "show")),
+    ("key", "new"),
     *(("knowledge", name) for name in ("build", "search")),
 ]
 LIGHT: list[tuple[str, ...]] = [

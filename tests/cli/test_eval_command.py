@@ -51,6 +51,9 @@ class SilentModel:
     def count(self, turns: Sequence[Turn]) -> int:
         return len(turns)
 
+    def prepare(self, system: Turn) -> None:
+        """Nothing has to be read."""
+
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         del turns, grammar, max_tokens
         return Generation("", 0, 0, 0, 0, complete=False, log_probability=0.0)

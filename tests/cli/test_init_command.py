@@ -31,7 +31,7 @@ def test_the_folder_it_writes_loads_as_it_is(tmp_path: Path) -> None:
 def test_the_schemas_that_the_files_name_lie_where_they_say(tmp_path: Path) -> None:
     run(tmp_path)
 
-    for file in (tmp_path / "edge-node.yaml", *tmp_path.glob("nodes/*/node.yaml")):
+    for file in (tmp_path / "edge-node.yaml", *tmp_path.glob("nodes/*/*.yaml")):
         first = file.read_text(encoding="utf-8").partition("\n")[0]
         assert first.startswith("# yaml-language-server: $schema=")
         assert (file.parent / first.partition("$schema=")[2]).is_file(), file
@@ -40,10 +40,11 @@ def test_the_schemas_that_the_files_name_lie_where_they_say(tmp_path: Path) -> N
 def test_the_next_commands_are_told_and_survive_a_space_in_the_name(tmp_path: Path) -> None:
     folder = tmp_path / "hall 3"
 
-    lines = run(folder).output.splitlines()[-2:]
+    lines = run(folder).output.splitlines()[-3:]
 
     assert shlex.split(lines[0]) == ["edge-node", "check", str(folder)]
-    assert shlex.split(lines[1]) == ["edge-node", "run", "--config", str(folder / "edge-node.yaml")]
+    assert shlex.split(lines[1]) == ["edge-node", "test", str(folder)]
+    assert shlex.split(lines[2]) == ["edge-node", "run", "--config", str(folder / "edge-node.yaml")]
 
 
 @pytest.mark.parametrize(

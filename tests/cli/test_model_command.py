@@ -11,6 +11,9 @@ from rich.console import Console
 from edge_node.cli.model import model
 from edge_node.cli.progress import progress_bars
 from edge_node.errors import EdgeNodeError, ModelUnavailable, ModelUnknown, ModelUnsupported
+from edge_node.model.session import read_adapter
+from tests.model.conftest import write_gguf
+from tests.model.test_adapters import write_peft
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +43,12 @@ models:
 """
     )
     return tmp_path
+
+
+@pytest.fixture
+def tiny_gguf(home: Path) -> Path:
+    write_gguf(home / "tiny.gguf")
+    return home / "tiny.gguf"
 
 
 def run(*arguments: str) -> Result:
@@ -189,3 +198,26 @@ def test_elsewhere_work_that_stopped_early_is_not_called_done() -> None:
         "tiny: model.onnx ...",
         "tiny: model.onnx stopped at 5 of 10",
     ]
+
+
+def test_build_with_bits_reports_what_it_is_worth(tiny_gguf: Path) -> None:
+    own = str(tiny_gguf)
+    built = run("build", own, "--bits", "4").stdout
+    assert "4 bits" in built
+    assert "against" in built
+
+    entry = run("build", own, "--bits", "8", "--json").stdout
+    report = json.loads(entry)[0]["report"]
+    assert report["bits"] == 8
+    assert report["perplexity"] == pytest.approx(report["float_perplexity"], rel=0.01)
+
+    assert json.loads(run("build", own, "--no-report", "--json").stdout)[0]["report"] is None
+
+
+def test_adapter_turns_what_training_left_into_what_a_node_names(home: Path, tiny_gguf: Path) -> None:
+    run("build", str(tiny_gguf), "--no-report")
+    write_peft(home / "peft")
+
+    run("adapter", str(home / "peft"), str(home / "own.onnx_adapter"), "--base", str(tiny_gguf))
+
+    assert read_adapter(home / "own.onnx_adapter").parameters

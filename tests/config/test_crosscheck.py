@@ -296,7 +296,10 @@ SPEED_ARGS = "device, mode, origin, percent, pump, speed, bearing_c"
             'speed: "{percent}"',
             'speed: "{percnt}"',
             "commands.set_speed.publish.payload.speed",
-            "a known name in braces: command_id, mode, percent, pump",
+            (
+                "a known name in braces: bearing_c, command_count, command_id, command_time, mode, percent, "
+                "pump, speed"
+            ),
             "'{percnt}'",
             "did you mean 'percent'?",
         ),
@@ -478,3 +481,14 @@ def test_problems_come_in_the_order_of_the_file(plant: Any) -> None:
 
     keys = [problem.key for problem in caught.value.problems]
     assert keys == ["knowledge[0]", "triggers.hot.when", "commands.set_speed.expect.field"]
+
+
+def test_an_adapter_that_is_not_there_is_refused(plant: Any) -> None:
+    plant.change_node("stale: 30s", "stale: 30s\nmodel: {adapter: own.onnx_adapter}")
+
+    problem = only_problem(plant)
+
+    assert (problem.key, problem.came) == ("model.adapter", "'own.onnx_adapter', which is none")
+
+    (plant.node.parent / "own.onnx_adapter").touch()
+    assert load_node(plant.node).spec.model.adapter == "own.onnx_adapter"

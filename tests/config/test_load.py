@@ -189,7 +189,10 @@ def test_a_wrong_value_of_the_runtime_file_is_told_in_plain_words(
             "    when: bearing_c > 85",
             "    wenn: bearing_c > 85",
             "triggers.hot.wenn",
-            "one of absent, choose, do, explain, for, say, until, when",
+            (
+                "one of absent, all, any, at, choose, cooldown, debounce, do, every, explain, for, say, "
+                "until, when, within"
+            ),
             "the unknown key 'wenn'",
             "did you mean 'when'?",
         ),
@@ -369,3 +372,28 @@ def test_an_anchor_used_twice_is_told_where_it_is_written(plant: Any) -> None:
     )
 
     assert {problem.line for problem in problems(plant.folder)} == {line}
+
+
+def test_a_role_that_the_runtime_file_does_not_name_is_told_at_its_line(plant: Any) -> None:
+    plant.change_runtime("broker:\n", "operators: {roles: {maintenance: [anna]}}\nbroker:\n")
+    line = plant.change_node(
+        "    approve: origin == 'model'\n",
+        "    allow: [maintenace]\n    approve: {when: origin == 'model', by: [maintenance, lead]}\n",
+    )
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load(plant.runtime)
+
+    first, second = caught.value.problems
+    assert (first.line, first.key, first.came) == (line, "commands.set_speed.allow[0]", "'maintenace'")
+    assert first.hint == "did you mean 'maintenance'?"
+    assert (second.line, second.key) == (line + 1, "commands.set_speed.approve.by[1]")
+
+
+def test_a_condition_of_an_approval_is_checked_in_its_longer_spelling_too(plant: Any) -> None:
+    plant.change_node("approve: origin == 'model'", "approve: {when: orgin == 'model'}")
+
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load(plant.runtime)
+
+    assert [problem.key for problem in caught.value.problems] == ["commands.set_speed.approve.when"]

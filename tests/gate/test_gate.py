@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_node.config.loaded import Node
-from edge_node.config.models import LimitsConfig, NodeConfig
+from edge_node.config.models import LimitsConfig, NodeConfig, OperatorsConfig
 from edge_node.errors import ConditionInvalid
 from edge_node.gate import PolicyGate
 from edge_node.messages import CommandDraft, Message, Origin, Outcome, Request, RequestKind, Verdict
@@ -33,10 +33,13 @@ def command(**changes: Any) -> dict[str, Any]:
 class Hall:
     """A gate over a real twin; `issued` is when commands were issued last."""
 
-    def __init__(self, *, ask: bool = True, **commands: dict[str, Any]) -> None:
+    def __init__(
+        self, *, ask: bool = True, operators: dict[str, Any] | None = None, **commands: dict[str, Any]
+    ) -> None:
         self.now = 1000.0
         self.stopped = ""
         self.issued: dict[tuple[str, str, str], float] = {}
+        self.within_the_hour: list[float] = []
         spec = {
             "edge_node": 1,
             "name": "pump-guard",
@@ -58,6 +61,8 @@ class Hall:
             nodes,
             twin=self.twin,
             last_issued=lambda node, name, device: self.issued.get((node, name, device)),
+            issued=lambda *_: self.within_the_hour,
+            operators=OperatorsConfig.model_validate(operators or {}),
             stopped=lambda _: self.stopped,
             clock=lambda: self.now,
         )
@@ -97,9 +102,9 @@ def test_a_good_draft_passes_every_rule_in_order() -> None:
     assert verdict.outcome is ALLOWED
     assert [each.rule for each in verdict.rules] == [
         "command",
-        "caller",
         "arguments",
         "device",
+        "caller",
         "require[0]",
         "limit.every",
         "limit.step",
@@ -267,7 +272,7 @@ def test_a_command_without_a_device_is_judged_by_the_nodes_own_device() -> None:
     made = Hall(stop=spec)
 
     verdict = made.judge({}, name="stop")
-    assert (verdict.rule, verdict.rules[3].reason) == ("require[0]", "names no device")
+    assert (verdict.rule, verdict.rules[2].reason) == ("require[0]", "names no device")
     assert "no value for device" in verdict.reason
 
     made.report("plant/hall", speed=0)
@@ -451,3 +456,91 @@ def test_a_value_restored_from_before_a_restart_counts_only_while_it_is_fresh() 
         after.now += later_s
         after.twin.restore(rows)
         assert after.judge().outcome is outcome
+
+
+ROLES = {"roles": {"maintenance": ["anna", "ben"], "lead": ["cem"]}, "approve": ["dora"]}
+
+
+def staffed(**changes: Any) -> Hall:
+    made = Hall(operators=ROLES, set_speed=command(**changes))
+    made.report(speed=50, c=60)
+    return made
+
+
+def by(user: str) -> Request:
+    return Request("r", RequestKind.ASK, "m", 1000.0, text="…", user=user)
+
+
+@pytest.mark.parametrize(
+    ("allow", "user", "allowed"),
+    [
+        (None, "eve", True),
+        (["maintenance"], "anna", True),
+        (["maintenance"], "cem", False),
+        (["maintenance", "lead"], "cem", True),
+        (["maintenance"], "maintenance", False),
+        (["maintenance"], "", False),
+        (["nobody_has_it"], "anna", False),
+        ([], "anna", False),
+    ],
+)
+def test_only_the_roles_that_are_named_may_order(
+    allow: list[str] | None, user: str, *, allowed: bool
+) -> None:
+    verdict = staffed(allow=allow).judge(request=by(user))
+
+    assert (verdict.outcome is ALLOWED) == allowed
+    assert verdict.rule == ("approve" if allowed else "caller")
+
+
+def test_an_alarm_needs_no_role_for_its_own_command() -> None:
+    guarded = staffed(allow=["lead"])
+
+    assert guarded.judge(request=alarm("overheating"), origin=Origin.RULE).outcome is ALLOWED
+
+
+def test_who_may_not_order_may_not_have_it_approved_either() -> None:
+    guarded = staffed(allow=["lead"], approve="always")
+
+    verdict = guarded.gate.judge_approved(proposed(), by("anna"), proposed_at=1000.0)
+    assert (verdict.outcome, verdict.rule) == (DENIED, "caller")
+
+
+@pytest.mark.parametrize(
+    ("approve", "users"),
+    [
+        ("always", ("dora",)),
+        ({"when": "always"}, ("dora",)),
+        ({"by": ["maintenance"]}, ("anna", "ben")),
+        ({"when": "percent > 30", "by": ["maintenance", "lead"]}, ("anna", "ben", "cem")),
+        ({"by": ["nobody_has_it"]}, ()),
+    ],
+)
+def test_those_who_may_approve_are_named(approve: Any, users: tuple[str, ...]) -> None:
+    verdict = staffed(approve=approve).judge()
+
+    assert (verdict.outcome, verdict.approvers) == (NEEDS_APPROVAL, users)
+    assert verdict.reason.endswith(
+        "; who may: " + (" or ".join(users) or "nobody, for the runtime file names none")
+    )
+
+
+def test_a_condition_in_either_spelling_asks_a_person_only_where_it_holds() -> None:
+    assert staffed(approve={"when": "percent > 50", "by": ["lead"]}).judge().outcome is ALLOWED
+    assert staffed(approve={"when": "never", "by": ["lead"]}).judge().outcome is ALLOWED
+
+
+def test_a_budget_is_kept_within_each_hour() -> None:
+    worn = hall(limit={"per_hour": 3})
+    worn.now = 10_000.0
+    worn.report(speed=50, c=60)
+    worn.within_the_hour = [6_399.0, 6_401.0, 9_000.0]
+    assert worn.judge().outcome is ALLOWED
+
+    worn.within_the_hour.append(9_999.0)
+    verdict = worn.judge()
+    assert (verdict.outcome, verdict.rule) == (DENIED, "limit.per_hour")
+    assert verdict.reason == "set_speed: expected at most 3 within an hour, came 3 before it"
+    assert worn.judge(request=alarm("overheating"), origin=Origin.RULE).outcome is ALLOWED
+    # What waits for a person counted as it was proposed, and not again.
+    assert worn.gate.judge_approved(proposed(), asked(), proposed_at=9_000.0).outcome is ALLOWED

@@ -34,7 +34,7 @@ def test_its_description_is_retained_and_names_nodes_and_models(plant: Plant) ->
     topics = plant.edge.topics
     said = mosquitto_tool("mosquitto_sub", plant.edge.port, "-t", topics.info, "-C", "1", "-W", "20")
     about = json.loads(said)
-    assert set(about["nodes"]) == {"manual-desk", "pump-guard", "rover"}
+    assert set(about["nodes"]) == {"agv", "home", "log-watch", "manual-desk", "pump-guard", "rover"}
     assert about["model"] == "smollm2-135m-instruct"
     assert about["embedding"] == "all-minilm-l6-v2"
 

@@ -234,7 +234,7 @@ def test_an_error_in_the_middle_of_a_conclusion_leaves_nothing_of_it(
     for each in (journal, open_journal()):
         assert [left.id for left in each.unfinished()] == ["m1"]
         assert each.command("c1") is None
-        assert each.decision("r1") is None
+        assert each.archive.record("r1") is None
         assert each.pending() == ()
     journal.conclude(message(), commands=[command()])
     assert journal.unfinished() == ()
@@ -442,7 +442,7 @@ def test_decisions_are_kept_with_all_that_led_to_them(journal: Journal) -> None:
     journal.conclude(
         None, decisions=[decision("r1", verdict=verdict, command=command(), states=states, model=record)]
     )
-    kept = journal.decision("r1")
+    kept = journal.archive.record("r1")
     assert kept is not None
     assert kept["request"]["text"] == "slow p1"
     assert kept["draft"] == {
@@ -456,15 +456,15 @@ def test_decisions_are_kept_with_all_that_led_to_them(journal: Journal) -> None:
     assert kept["verdict"]["rules"][0]["reason"] == "p1 is offline"
     assert kept["states"] == states
     assert kept["model"]["odd"] == "NaN"
-    assert journal.decision("absent") is None
+    assert journal.archive.record("absent") is None
 
 
 def test_history_is_newest_first(journal: Journal) -> None:
     quotation = Quotation("Stop the pump.", "manual/pump.md", 3, 4)
     answer = replace(decision("r3"), draft=AnswerDraft("pump-guard", (quotation,)))
     journal.conclude(None, decisions=[decision("r1"), decision("r2"), answer])
-    assert [each["request"]["id"] for each in journal.history(limit=2)] == ["r3", "r2"]
-    assert journal.history(limit=1)[0]["draft"]["quotations"][0]["first_line"] == 3
+    assert [each["request"]["id"] for each in journal.archive.records(limit=2)] == ["r3", "r2"]
+    assert journal.archive.records(limit=1)[0]["draft"]["quotations"][0]["first_line"] == 3
 
 
 def test_a_note_is_there_in_the_next_run(open_journal: Callable[..., Journal]) -> None:
@@ -484,7 +484,7 @@ def test_what_ended_long_ago_is_forgotten_and_what_is_open_is_not(
     clock.now += 101.0
     for number in range(64):
         journal.conclude(None, decisions=[decision(f"r{number}")])
-    assert journal.decision("old") is None
+    assert journal.archive.record("old") is None
     assert [each.id for each in journal.unfinished()] == ["open"]
     assert [each.id for each in journal.open_commands()] == ["open"]
     assert journal._database.execute("SELECT id FROM inbox") == [("open",)]
@@ -494,7 +494,7 @@ def test_the_journal_stays_bounded(open_journal: Callable[..., Journal]) -> None
     journal = open_journal(rows=20)
     for number in range(300):
         journal.conclude(None, decisions=[decision(f"r{number}")])
-    assert len(journal.history(limit=1000)) <= 20 + 64
+    assert len(journal.archive.records(limit=1000)) <= 20 + 64
 
 
 def test_a_corrupt_journal_is_set_aside_and_a_new_one_begun(

@@ -1,4 +1,4 @@
-"""A tiny Llama with random weights, as a GGUF file and built."""
+"""Tiny models with random weights, as GGUF files and built."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, LAYERS, CONTEXT = 64, 96, 4, 2, 2, 256
+WIDE_HEAD = 32
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("s t", "p e", "pe e", "pee d", "st o", "sto p", "e r", "u s", "us er", "Ġ t", '{ "', '" :', '" }')
 TEMPLATE = (
@@ -29,8 +30,27 @@ TEMPLATE = (
 )
 
 
-def write_gguf(path: Path, *, architecture: str = "llama", pre: str = "smollm") -> None:
-    """Write the tiny model: one matrix type of each kind that files in the wild have."""
+def write_gguf(
+    path: Path,
+    *,
+    architecture: str = "llama",
+    pre: str = "smollm",
+    kind: GGMLQuantizationType | None = None,
+    tied: bool = True,
+    more: tuple[str, ...] = (),
+    blocks: dict[str, tuple[NDArray[np.uint8], GGMLQuantizationType]] | None = None,
+) -> None:
+    """Write a tiny model.
+
+    Args:
+        path: Where to write.
+        architecture: Its family; a qwen3 has heads of a width of their own.
+        pre: How its tokenizer splits text.
+        kind: Type of all matrices; where left out, one of each kind that files in the wild have.
+        tied: Whether the embedding table is the head as well.
+        more: Names of vectors that it has besides.
+        blocks: Tensors that it has besides, as bytes.
+    """
     writer = GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(CONTEXT)
@@ -40,15 +60,22 @@ def write_gguf(path: Path, *, architecture: str = "llama", pre: str = "smollm") 
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10_000.0)
-    tokens = _add_tokenizer(writer, pre=pre)
-    _add_tensors(writer, vocabulary=tokens)
+    if architecture == "qwen3":
+        writer.add_key_length(WIDE_HEAD)
+        writer.add_value_length(WIDE_HEAD)
+    tokens = add_tokenizer(writer, pre=pre)
+    Tensors(writer, architecture=architecture, kind=kind).add(vocabulary=tokens, tied=tied)
+    for name in more:
+        writer.add_tensor(name, np.zeros(HIDDEN, np.float32))
+    for name, (raw, type_of) in (blocks or {}).items():
+        writer.add_tensor(name, raw, raw_dtype=type_of)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
+def add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
     tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokens += [merge.replace(" ", "") for merge in MERGES]
     kinds = [TokenType.CONTROL] * len(SPECIAL) + [TokenType.NORMAL] * (len(tokens) - len(SPECIAL))
@@ -63,30 +90,50 @@ def _add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
     return len(tokens)
 
 
-def _add_tensors(writer: GGUFWriter, *, vocabulary: int) -> None:
-    random = np.random.default_rng(7)
+class Tensors:
+    """Random tensors of a family."""
 
-    def matrix(name: str, rows: int, columns: int, kind: GGMLQuantizationType) -> None:
-        values: NDArray[np.float32] = random.normal(0, columns**-0.5, (rows, columns)).astype(np.float32)
-        writer.add_tensor(f"{name}.weight", quantize(values, kind), raw_dtype=kind)
+    def __init__(self, writer: GGUFWriter, *, architecture: str, kind: GGMLQuantizationType | None) -> None:
+        self._writer = writer
+        self._architecture = architecture
+        self._kind = kind
+        self._random = np.random.default_rng(7)
 
-    def norm(name: str) -> None:
-        writer.add_tensor(f"{name}.weight", random.uniform(0.5, 1.5, HIDDEN).astype(np.float32))
+    def add(self, *, vocabulary: int, tied: bool) -> None:
+        kinds = GGMLQuantizationType
+        self._matrix("token_embd", vocabulary, HIDDEN, kinds.Q8_0)
+        self._vector("output_norm.weight", HIDDEN)
+        if not tied:
+            self._matrix("output", vocabulary, HIDDEN, kinds.F16)
+        for block in (f"blk.{layer}" for layer in range(LAYERS)):
+            self._vector(f"{block}.attn_norm.weight", HIDDEN)
+            self._vector(f"{block}.ffn_norm.weight", HIDDEN)
+            self._attention(block)
+            self._matrix(f"{block}.ffn_gate", FEED_FORWARD, HIDDEN, kinds.Q4_1)
+            self._matrix(f"{block}.ffn_up", FEED_FORWARD, HIDDEN, kinds.Q4_1)
+            self._matrix(f"{block}.ffn_down", HIDDEN, FEED_FORWARD, kinds.Q4_1)
 
-    kinds = GGMLQuantizationType
-    matrix("token_embd", vocabulary, HIDDEN, kinds.Q8_0)
-    norm("output_norm")
-    narrow = HIDDEN // HEADS * KV_HEADS
-    for block in (f"blk.{layer}" for layer in range(LAYERS)):
-        norm(f"{block}.attn_norm")
-        norm(f"{block}.ffn_norm")
-        matrix(f"{block}.attn_q", HIDDEN, HIDDEN, kinds.F32)
-        matrix(f"{block}.attn_k", narrow, HIDDEN, kinds.F16)
-        matrix(f"{block}.attn_v", narrow, HIDDEN, kinds.Q4_0)
-        matrix(f"{block}.attn_output", HIDDEN, HIDDEN, kinds.Q8_0)
-        matrix(f"{block}.ffn_gate", FEED_FORWARD, HIDDEN, kinds.Q4_1)
-        matrix(f"{block}.ffn_up", FEED_FORWARD, HIDDEN, kinds.Q4_1)
-        matrix(f"{block}.ffn_down", HIDDEN, FEED_FORWARD, kinds.Q4_1)
+    def _attention(self, block: str) -> None:
+        kinds = GGMLQuantizationType
+        head = WIDE_HEAD if self._architecture == "qwen3" else HIDDEN // HEADS
+        widths = {"q": HEADS * head, "k": KV_HEADS * head, "v": KV_HEADS * head}
+        for part, kind in zip("qkv", (kinds.F32, kinds.F16, kinds.Q4_0), strict=True):
+            self._matrix(f"{block}.attn_{part}", widths[part], HIDDEN, kind)
+            if self._architecture == "qwen2":
+                self._vector(f"{block}.attn_{part}.bias", widths[part])
+        if self._architecture == "qwen3":
+            self._vector(f"{block}.attn_q_norm.weight", head)
+            self._vector(f"{block}.attn_k_norm.weight", head)
+        self._matrix(f"{block}.attn_output", HIDDEN, HEADS * head, kinds.Q8_0)
+
+    def _matrix(self, name: str, rows: int, columns: int, kind: GGMLQuantizationType) -> None:
+        spread = columns**-0.5
+        values: NDArray[np.float32] = self._random.normal(0, spread, (rows, columns)).astype(np.float32)
+        kind = self._kind or kind
+        self._writer.add_tensor(f"{name}.weight", quantize(values, kind), raw_dtype=kind)
+
+    def _vector(self, name: str, width: int) -> None:
+        self._writer.add_tensor(name, self._random.uniform(0.5, 1.5, width).astype(np.float32))
 
 
 @pytest.fixture(scope="session")

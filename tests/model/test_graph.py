@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
+from gguf import GGMLQuantizationType
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_node.errors import ModelCorrupt, ModelMissing, ModelUnsupported
 from edge_node.model.build import build_language_model, verify_folder
 from edge_node.model.gguf_file import GgufFile
-from edge_node.model.manifest import read_manifest
+from edge_node.model.graph import build_graph
+from edge_node.model.manifest import FORMAT, read_manifest
 from edge_node.model.onnx_file import DATA_FILE
-from edge_node.model.quantise import BLOCK, quantise
+from edge_node.model.quantise import BLOCK, _levels, quantise
+from edge_node.model.scheme import FLOAT
 from edge_node.model.session import open_kv_session
+from tests.model.conftest import write_gguf
+from tests.model.reference import reference_logits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,53 +29,79 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def reference_logits(gguf: GgufFile, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what follows the last token, in float64, by the definition of a Llama decoder."""
-    sizes, count = gguf.dimensions, len(tokens)
-    pairs = np.arange(0, sizes.head_size, 2) / sizes.head_size
-    turns = np.exp(1j * np.arange(count)[:, None] * sizes.rope_base**-pairs)[:, None]
+@pytest.fixture(scope="module", params=["llama", "qwen2", "qwen3", "untied"])
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("family") / f"{request.param}.gguf"
+    untied = request.param == "untied"
+    write_gguf(path, architecture="llama" if untied else request.param, tied=not untied)
+    return path
 
-    def normed(stream: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-        size = np.sqrt((stream**2).mean(axis=-1, keepdims=True) + sizes.norm_epsilon)
-        return np.asarray(stream / size * gguf.tensor(f"{name}.weight"))
 
-    def rotated(heads: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.ascontiguousarray(np.ascontiguousarray(heads).view(np.complex128) * turns).view(np.float64)
+def logits_of(folder: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    return open_kv_session(folder / "model.onnx", threads=1, length=64).run(tokens, position=0)[-1].copy()
 
-    stream = gguf.tensor("token_embd.weight")[tokens].astype(np.float64)
-    for layer in range(sizes.layers):
 
-        def times(source: NDArray[np.float64], part: str, *, layer: int = layer) -> NDArray[np.float64]:
-            return np.asarray(source @ gguf.tensor(f"blk.{layer}.{part}.weight").T)
+def distance(came: NDArray[Any], expected: NDArray[Any]) -> float:
+    return float(np.linalg.norm(came - expected) / np.linalg.norm(expected))
 
-        inner = normed(stream, f"blk.{layer}.attn_norm")
-        query = rotated(times(inner, "attn_q").reshape(count, sizes.heads, -1))
-        key = rotated(times(inner, "attn_k").reshape(count, sizes.kv_heads, -1))
-        value = times(inner, "attn_v").reshape(count, sizes.kv_heads, -1)
-        group = sizes.heads // sizes.kv_heads
-        scores = np.einsum("qhd,khd->hqk", query, key.repeat(group, axis=1)) / np.sqrt(sizes.head_size)
-        scores[:, np.triu(np.ones((count, count), bool), 1)] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
-        attended = np.einsum("hqk,khd->qhd", weights, value.repeat(group, axis=1)).reshape(count, -1)
-        stream = stream + times(attended, "attn_output")
-        inner = normed(stream, f"blk.{layer}.ffn_norm")
-        gate = times(inner, "ffn_gate")
-        stream = stream + times(gate / (1 + np.exp(-gate)) * times(inner, "ffn_up"), "ffn_down")
-    return np.asarray(normed(stream[-1], "output_norm") @ gguf.tensor("token_embd.weight").T)
+
+def test_a_graph_in_float_computes_what_the_family_is_defined_to(family: Path, tmp_path: Path) -> None:
+    gguf = GgufFile.open(family)
+    build_graph(gguf, tmp_path, scheme=FLOAT, progress=lambda _done, _total: None)
+    for count in (1, 2, 37):
+        tokens = np.random.default_rng(count).integers(0, 200, count)
+        assert distance(logits_of(tmp_path, tokens), reference_logits(gguf, tokens)) < 1e-4
 
 
 @pytest.mark.parametrize("count", [1, 2, 37])
-def test_int8_logits_stay_within_five_percent_of_float(
-    tiny_gguf: Path, tiny_folder: Path, count: int
-) -> None:
+def test_int8_logits_stay_within_five_percent_of_float(family: Path, count: int) -> None:
+    folder = family.parent / "built"
+    if not folder.exists():
+        build_language_model(family, folder, bits=8, progress=lambda _done, _total: None)
     tokens = np.random.default_rng(count).integers(0, 200, count)
-    expected = reference_logits(GgufFile.open(tiny_gguf), tokens)
-    session = open_kv_session(tiny_folder / "model.onnx", threads=1, length=64)
-    came = session.run(tokens, position=0)
-    assert came.shape == expected.shape
+    expected = reference_logits(GgufFile.open(family), tokens)
     # 8 bits for weights and for activations leave 1 to 4 %; 7 bits would leave 11, a wrong rotation 16.
-    assert np.linalg.norm(came - expected) < 0.05 * np.linalg.norm(expected)
+    assert distance(logits_of(folder, tokens), expected) < 0.05
+
+
+@pytest.mark.parametrize("kind", [GGMLQuantizationType.Q4_1, GGMLQuantizationType.Q4_0])
+def test_weights_that_have_4_bits_are_kept_as_good_as_in_8(
+    kind: GGMLQuantizationType, tmp_path: Path
+) -> None:
+    path, tokens = tmp_path / "tiny.gguf", np.arange(40, 77)
+    write_gguf(path, kind=kind)
+    build_language_model(path, tmp_path / "built", bits=4, progress=lambda _done, _total: None)
+    expected = reference_logits(GgufFile.open(path), tokens)
+    assert distance(logits_of(tmp_path / "built", tokens), expected) < 0.05
+
+
+def test_reading_on_gives_what_reading_at_once_gives(family: Path, tmp_path: Path) -> None:
+    build_graph(GgufFile.open(family), tmp_path, scheme=FLOAT, progress=lambda _done, _total: None)
+    tokens = np.random.default_rng(5).integers(0, 200, 20)
+    session = open_kv_session(tmp_path / "model.onnx", threads=1, length=64)
+    for position in range(20):
+        came = session.run(tokens[position : position + 1], position=position)
+    assert distance(came[-1], logits_of(tmp_path, tokens)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["blk.0.attn_sinks.weight", "blk.1.attn_gate.weight"])
+def test_a_tensor_that_the_graph_has_no_place_for_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "odd.gguf"
+    write_gguf(path, more=(name,))
+    with pytest.raises(ModelUnsupported, match=f"a plain llama, came {name}"):
+        build_language_model(path, tmp_path / "built", progress=lambda _done, _total: None)
+    assert not (tmp_path / "built").exists()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_blocks_of_sixteen_even_levels_come_back_from_4_bits(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    steps, lows = random.uniform(0.01, 1, (6, 1)), random.uniform(-10, 1, (6, 1))
+    levels = np.concatenate([[0, 15], random.integers(0, 16, BLOCK - 2)])
+    blocks = (steps * levels + lows * steps).astype(np.float32)
+    values, scales, zeros, offsets = _levels(blocks)
+    back = scales[:, np.newaxis] * (values.astype(np.float32) - zeros[:, np.newaxis])
+    np.testing.assert_allclose(back + offsets[:, np.newaxis], blocks, atol=1e-5 * np.abs(blocks).max())
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-4, 1e3))
@@ -167,7 +198,7 @@ def test_a_missing_file_is_named(own_folder: Path) -> None:
 
 def test_a_manifest_of_another_format_asks_for_a_new_build(own_folder: Path) -> None:
     path = own_folder / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 99'))
     with pytest.raises(ModelCorrupt, match="format 99") as caught:
         read_manifest(own_folder)
     assert "edge-node model build" in caught.value.hint

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -11,16 +13,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from edge_node.errors import ContextExceeded, GrammarInvalid, ModelCorrupt, ModelMissing
 from edge_node.messages import Grammar, Turn
+from edge_node.model.decoding import NoGuess, decode
+from edge_node.model.grammar import Grammars
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.manifest import read_manifest
+from edge_node.model.prefixes import PrefixCache
 from edge_node.model.session import open_kv_session
 from edge_node.paths import models_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from edge_node.model.tokens import Tokenizer
 
 FREE = Grammar("start: /(.|\\n)*/", kind="lark")
 ORDER = Grammar(json.dumps({"enum": ["stop", "speed up", "speed down"]}))
@@ -50,7 +59,7 @@ def test_reading_token_by_token_gives_the_logits_of_reading_at_once(tiny_folder:
 def test_reading_on_from_an_earlier_position_forgets_what_came_after(tiny_folder: Path) -> None:
     tokens = np.random.default_rng(4).integers(0, 200, 30)
     session = open_kv_session(tiny_folder / "model.onnx", threads=1, length=64)
-    expected = session.run(tokens, position=0)
+    expected = session.run(tokens, position=0).copy()
     session.run(np.full(20, 9), position=10)
     np.testing.assert_allclose(session.run(tokens[10:], position=10), expected, atol=1e-4)
 
@@ -58,7 +67,7 @@ def test_reading_on_from_an_earlier_position_forgets_what_came_after(tiny_folder
 def test_a_prompt_longer_than_one_run_is_read_in_pieces(tiny_folder: Path) -> None:
     tokens = np.random.default_rng(5).integers(0, 200, 150)
     session = open_kv_session(tiny_folder / "model.onnx", threads=1, length=200)
-    at_once = session.run(tokens, position=0)
+    at_once = session.run(tokens, position=0).copy()
     session.run(tokens[:70], position=0)
     np.testing.assert_allclose(session.run(tokens[70:], position=70), at_once, atol=1e-4)
 
@@ -99,6 +108,113 @@ def test_a_failed_request_does_not_spoil_the_next(model: OnnxLanguageModel) -> N
     with pytest.raises(ContextExceeded):
         model.generate(HISTORY, grammar=FREE, max_tokens=250)
     assert model.generate(HISTORY, grammar=ORDER, max_tokens=20).text == expected
+
+
+def test_a_node_s_prefix_comes_back_as_a_copy_after_another_node_s(model: OnnxLanguageModel) -> None:
+    pump, lamp = (Turn("system", f"You guard the {name} of hall 3, and nothing else.") for name in "pl")
+    expected = [
+        model.generate([system, Turn("user", "stop")], grammar=FREE, max_tokens=9).text
+        for system in (pump, lamp)
+    ]
+    for system, text in zip((pump, lamp), expected, strict=True):
+        again = model.generate([system, Turn("user", "stop")], grammar=FREE, max_tokens=9)
+        assert again.text == text
+        assert again.cached_tokens > len("You guard the p of hall 3")
+
+
+def test_a_prepared_prefix_outlives_the_process(tiny_folder: Path, tmp_path: Path) -> None:
+    chat = [Turn("system", "You guard the pumps of hall 3."), Turn("user", "speed 9")]
+    fresh = OnnxLanguageModel.open(tiny_folder, context=256, threads=1)
+    expected = fresh.generate(chat, grammar=FREE, max_tokens=25)
+    first = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
+    first.prepare(chat[0])
+    first.close()
+    second = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
+    second.prepare(chat[0])
+    came = second.generate(chat, grammar=FREE, max_tokens=25)
+    assert expected.cached_tokens == 0
+    assert came.cached_tokens > len("You guard the pumps")
+    assert (came.text, came.log_probability) == (expected.text, expected.log_probability)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_prefix_that_the_model_would_read_otherwise_is_dropped(tiny_folder: Path, tmp_path: Path) -> None:
+    chat = [Turn("system", "You guard the pumps of hall 3."), Turn("user", "speed 9")]
+    first = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
+    expected = first.generate(chat, grammar=FREE, max_tokens=25).text
+    first.close()
+    (file,) = tmp_path.iterdir()
+    swapped = PrefixCache(tmp_path, identity=first.prefix_identity, limit_bytes=10**9)
+    tokens = tuple(json.loads(file.read_bytes()[: 64 * 1024])["tokens"])
+    honest = swapped.load(tokens)
+    assert honest is not None
+    swapped.keep(replace(honest, state=honest.state * np.float32(1.01), mapped=None))
+    swapped.settle()
+    second = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
+    with capture_logs() as entries:
+        came = second.generate(chat, grammar=FREE, max_tokens=25)
+    second.close()
+    assert came.text == expected
+    assert came.cached_tokens == 0
+    assert [entry["event"] for entry in entries] == ["prefix_dropped"]
+    third = OnnxLanguageModel.open(tiny_folder, context=256, threads=1, prefixes=tmp_path)
+    assert third.generate(chat, grammar=FREE, max_tokens=25).cached_tokens > 0
+
+
+def test_what_a_position_comes_to_does_not_depend_on_how_the_text_was_cut(tiny_folder: Path) -> None:
+    tokens = np.random.default_rng(6).integers(0, 200, 180)
+    session = open_kv_session(tiny_folder / "model.onnx", threads=1, length=256)
+    at_once = session.run(tokens, position=0).copy()
+    for cut in (1, 2, 50, 128, 178, 179):
+        session.run(tokens[:cut], position=0)
+        assert np.array_equal(session.run(tokens[cut:], position=cut), at_once) or cut == 1
+    several = session.run(tokens[170:], position=170, last=5).copy()
+    for place in range(5):
+        alone = session.run(tokens[175 + place : 176 + place], position=175 + place)
+        np.testing.assert_array_equal(alone[0], several[place])
+
+
+PHRASES = ("stop pump", "speed up", "user 7", "the stop", "pump", "42 percent", "é", "slow", "hall 3")
+
+
+def written_prompts(count: int) -> Iterator[tuple[list[Turn], Grammar]]:
+    """Yield prompts with repetitions, and grammars of free text, quotation, choice and JSON in turn."""
+    random = Random(11)  # noqa: S311 - no secret
+    for number in range(count):
+        words = random.choices(PHRASES, k=random.randint(3, 9))
+        said = " ".join(words + words[: random.randint(0, 6)])
+        member = {"enum": sorted(set(words))}
+        schema = {"type": "object", "properties": {"a": member, "b": member}, "required": ["a", "b"]}
+        grammar = [
+            FREE,
+            Grammar(f"start: /[a-z ]*/ {json.dumps(said)} /[a-z ]*/", kind="lark"),
+            Grammar("start: " + " | ".join(json.dumps(word) for word in sorted(set(words))), kind="lark"),
+            Grammar(json.dumps({**schema, "additionalProperties": False})),
+        ][number % 4]
+        yield [Turn("system", f"You guard the {words[0]} here."), Turn("user", said)], grammar
+
+
+def test_guesses_and_caches_change_no_token_of_500_answers(
+    tiny_folder: Path, tiny_tokenizer: Tokenizer
+) -> None:
+    model = OnnxLanguageModel.open(tiny_folder, context=256, threads=1)
+    plain = open_kv_session(tiny_folder / "model.onnx", threads=1, length=256)
+    grammars, guessed = Grammars(tiny_tokenizer), 0
+    for turns, grammar in written_prompts(500):
+        came = model.generate(turns, grammar=grammar, max_tokens=24)
+        expected = decode(
+            plain,
+            tiny_tokenizer.prompt(turns),
+            cached=0,
+            matcher=grammars.matcher(grammar),
+            eos=tiny_tokenizer.eos,
+            max_tokens=24,
+            guesser=NoGuess(),
+        )
+        assert came.text == tiny_tokenizer.decode(expected.tokens)
+        assert came.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+        guessed += came.guessed_tokens
+    assert guessed > 100
 
 
 names = st.text(alphabet="abcdefgh<|>_ é", min_size=1, max_size=6)

@@ -265,7 +265,7 @@ def test_a_folder_of_ones_own_is_taken_as_it_is(store: ModelStore, tmp_path: Pat
 
 
 def test_a_path_with_nothing_there_says_what_may_stand_there(store: ModelStore, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnsupported, match="expected a GGUF file or a folder with ONNX files"):
+    with pytest.raises(ModelUnsupported, match="expected a GGUF file, or an ONNX export"):
         store.locate(str(tmp_path / "absent.gguf"))
 
 

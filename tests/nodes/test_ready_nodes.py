@@ -19,8 +19,15 @@ from edge_node.understand.templates import Templates, sample
 
 ROOT = Path(__file__).parents[2]
 NODES = ROOT / "nodes"
-NAMES = ("manual-desk", "pump-guard", "rover")
-DEVICES = {"pump-guard": ("pump-1", "pump-2", "pump-3"), "rover": ("rover-1",), "manual-desk": ()}
+NAMES = ("agv", "home", "log-watch", "manual-desk", "pump-guard", "rover")
+DEVICES = {
+    "agv": ("agv-7",),
+    "home": ("hall_lamp", "front_door"),
+    "log-watch": (),
+    "manual-desk": (),
+    "pump-guard": ("pump-1", "pump-2", "pump-3"),
+    "rover": ("rover-1",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,8 @@ def test_every_template_parses_and_is_understood_as_its_own_command(name: str, t
             parse_sentence(template)
         for sentence, arguments in sample(spec, limit=60):
             device = DEVICES[name][0]
-            said = re.sub(r"\{(pump|robot)\}", device, sentence)
+            own = [key for key, argument in spec.args.items() if argument.device]
+            said = re.sub("|".join(f"{{{key}}}" for key in own), device, sentence)
             wanted = {key: device if spec.args[key].device else value for key, value in arguments.items()}
             found = [
                 (match.command, dict(match.arguments)) for match in templates.matches(said, devices=DEVICES)

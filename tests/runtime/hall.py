@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,16 +120,32 @@ class SaidDrafting:
 
 
 class Hall:
-    """A pipeline over a journal on the disk, on a clock that the test turns."""
+    """A pipeline over a journal on the disk, on a clock that the test turns.
 
-    def __init__(self, folder: Path, *, clock: float = 1000.0) -> None:
-        self.now = clock
+    With `before`, it shares journal, clock and commands with a hall, as after a reload with other nodes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: float = 1000.0,
+        spec: Mapping[str, Any] = SPEC,
+        before: Hall | None = None,
+    ) -> None:
+        self._turned = before._turned if before else [clock]
+        self.verdicts = before.verdicts if before else threading.Lock()
         self.drafting = SaidDrafting()
         self.manuals = HeldManuals()
-        self.journal = Journal.open(folder / "journal.db", clock=self.clock)
-        nodes = [Node(NodeConfig.model_validate(SPEC), Path())]
+        self.journal = before.journal if before else Journal.open(folder / "journal.db", clock=self.clock)
+        nodes = [Node(NodeConfig.model_validate(spec), Path())]
         self.twin = DeviceTwin(nodes, limits=LimitsConfig(), clock=self.clock)
-        self.lifecycle = CommandLifecycle(nodes, clock=self.clock)
+        self.lifecycle = (
+            before.lifecycle.renewed(nodes) if before else CommandLifecycle(nodes, clock=self.clock)
+        )
+        self.triggers = TriggerEngine(
+            nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig(), clock=self.clock
+        )
         gate = PolicyGate(nodes, twin=self.twin, last_issued=self.lifecycle.last_issued, clock=self.clock)
         latch = StopLatch(StopFile(folder), outlet=Outlet(), boot="b", clock=self.clock)
         stages = Stages(
@@ -141,20 +158,34 @@ class Hall:
                 gate=gate,
                 stop=latch,
                 twin=self.twin,
+                decisions=self.journal.archive,
             ),
-            triggers=TriggerEngine(nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig()),
+            triggers=self.triggers,
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
             retrieval=self.manuals,
             drafting=self.drafting,
             gate=gate,
             announcing=Announcing(TOPICS, clock=self.clock),
             journal=self.journal,
-            remembering={"twin": self.twin},
+            remembering={"twin": self.twin, "triggers": self.triggers},
         )
-        self.pipeline = Pipeline(stages, passages=3)
+        self.pipeline = Pipeline(stages, passages=3, one_at_a_time=self.verdicts)
+
+    @property
+    def now(self) -> float:
+        return self._turned[0]
+
+    @now.setter
+    def now(self, at: float) -> None:
+        self._turned[0] = at
 
     def clock(self) -> float:
         return self.now
+
+    def take_over(self, before: Hall) -> Pipeline:
+        """Return the pipeline, once it knows what the one before knows."""
+        self.pipeline.take_over(before.pipeline)
+        return self.pipeline
 
     def received(self, message: Message) -> Message:
         """Return a message that stands in the journal, as it does before it is handled."""

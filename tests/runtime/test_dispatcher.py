@@ -229,10 +229,12 @@ def test_more_messages_than_fit_are_all_handled_once(hall: Hall, make_desk: Call
 
     for number in range(60):
         desk.backlog.put(hall.ask("jog pump-1", correlation=f"c-{number}".encode()))
-    desk.wait_for(lambda: len(hall.journal.history(limit=100)) == 60)
+    desk.wait_for(lambda: len(hall.journal.archive.records(limit=100)) == 60)
     desk.stop()
 
-    handled = [record["request"]["correlation"] for record in reversed(hall.journal.history(limit=100))]
+    handled = [
+        record["request"]["correlation"] for record in reversed(hall.journal.archive.records(limit=100))
+    ]
     assert handled == [f"c-{number}" for number in range(60)]
     assert hall.journal.unfinished() == ()
 

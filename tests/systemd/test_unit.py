@@ -32,10 +32,11 @@ def settings() -> dict[str, list[str]]:
 
 def installed(root: Path, *, unit: str) -> Path:
     """Lay out a root in which the unit is installed and its program is there."""
-    program = root / "opt/edge-node/venv/bin/edge-node"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n", encoding="utf-8")
-    program.chmod(0o755)
+    for name in ("opt/edge-node/venv/bin/edge-node", "bin/kill"):
+        program = root / name
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.chmod(0o755)
     shutil.copytree(SYSTEM_UNITS, root / "usr/lib/systemd/system", symlinks=True)
     target = root / "etc/systemd/system/edge-node.service"
     target.parent.mkdir(parents=True)
@@ -95,6 +96,11 @@ def test_readiness_and_the_watchdog_are_told_by_the_service_itself() -> None:
     assert settings()["Type"] == ["notify"]
     assert settings()["NotifyAccess"] == ["main"]
     assert "WatchdogSec" in settings()
+
+
+def test_a_reload_is_the_signal_that_the_service_listens_to() -> None:
+    # Type=notify-reload would do the same, from version 253 of systemd on.
+    assert settings()["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
 
 
 def test_nothing_leaves_the_device_unless_a_drop_in_says_so() -> None:

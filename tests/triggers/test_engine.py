@@ -71,6 +71,7 @@ def test_an_alarm_tells_node_trigger_device_and_the_message_it_rests_on() -> Non
         text="overheating: pump-1 (bearing_c 91.5)",
         trigger="overheating",
         device="pump-1",
+        evidence={"when": "bearing_c > 85", "values": {"bearing_c": 91.5}},
     )
 
 

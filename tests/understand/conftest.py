@@ -139,6 +139,9 @@ class SayingModel:
     def count(self, turns: Sequence[Turn]) -> int:
         return sum(len(turn.content.split()) for turn in turns)
 
+    def prepare(self, system: Turn) -> None:
+        """Nothing has to be read."""
+
     def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
         del max_tokens
         self.prompts.append(list(turns))

@@ -168,9 +168,23 @@ def test_what_does_not_fit_the_context_is_not_put_to_the_model(
     answering: Answering, model: SayingModel, ask: Callable[..., Request]
 ) -> None:
     model.context = 10
-    draft, _ = answering.draft(ask("how does the valve open?"), ANY, near_ties())
+    draft, record = answering.draft(ask("how does the valve open?"), ANY, near_ties())
     assert len(draft.quotations) == 3
     assert not model.prompts
+    assert record["not_shown_to_model"] == 2
+
+
+def test_the_weakest_are_left_out_where_not_all_fit_the_context(
+    answering: Answering, model: SayingModel, ask: Callable[..., Request]
+) -> None:
+    answering.draft(ask("how does the valve open?"), ANY, near_ties())
+    model.context = model.count(model.prompts[0]) + 256 - 1
+    model.text = '[2] The valve opens "slowly" on side b.'
+    draft, record = answering.draft(ask("how does the valve open?"), ANY, near_ties())
+    assert [quotation.file for quotation in draft.quotations] == ["b.md", "a.md", "c.md"]
+    assert "side b" in model.prompts[1][1].content
+    assert "side c" not in model.prompts[1][1].content
+    assert record["not_shown_to_model"] == 1
 
 
 def test_the_grammar_lets_the_model_write_whole_excerpts_only() -> None:
