@@ -63,12 +63,18 @@ def _example(row: str, spec: NodeConfig) -> tuple[SpokenExample | None, str]:
     context = values.get("context") or {}
     if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
         return None, "`context`: an object of texts"
-    expected = values.get("expected")
-    if expected == NONE:
+    if values.get("expected") == NONE:
         return SpokenExample(values["utterance"], context=context), ""
+    return _order(values, context, spec)
+
+
+def _order(
+    values: dict[str, Any], context: dict[str, str], spec: NodeConfig
+) -> tuple[SpokenExample | None, str]:
+    expected: Any = values.get("expected")
     name = expected.get("name") if isinstance(expected, dict) else None
     if not isinstance(name, str) or name not in spec.commands:
-        return None, f"`expected`: \"{NONE}\", or an object whose `name` is a command of this node"
+        return None, f'`expected`: "{NONE}", or an object whose `name` is a command of this node'
     arguments: Any = expected.get("arguments", {})
     known = spec.commands[name].args
     if not isinstance(arguments, dict) or not set(arguments) <= set(known):

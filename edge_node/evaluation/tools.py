@@ -70,6 +70,11 @@ class CatalogueTwin:
             return None
         return DeviceState(node, device, self._catalogue.states.get(device, {}), seen_at=0.0, online=True)
 
+    def times(self, node: str, device: str) -> Mapping[str, float]:
+        """Return nothing: no value was heard."""
+        del node, device
+        return {}
+
     def devices(self, node: str) -> tuple[str, ...]:
         """Return all devices, sorted."""
         del node

@@ -113,6 +113,8 @@ class Cascade:
         arguments: dict[str, Any] = {}
         for name, argument in command.args.items():
             value = match.arguments.get(name, argument.default)
+            if value is None and argument.optional:
+                continue
             if value is None:
                 question = ask_for_argument(name, argument, devices=devices)
                 return NothingDraft(match.node, question, code="ask_back")

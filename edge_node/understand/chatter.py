@@ -1,7 +1,7 @@
 """Sentences that order nothing, on whatever machine they are said.
 
-Plain text; knows nothing of commands. They stand beside a node's own examples, so that what is near to none of
-its orders is near to something.
+Plain text; knows nothing of commands. They stand beside a node's own examples, so that what is near to none
+of its orders is near to something.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class ExampleOrders:
 
 def is_sure(guess: Guess) -> bool:
     """Return whether a command may be proposed without a question."""
-    if guess.left or guess.score < _SURE_SCORE or guess.margin < _SURE_MARGIN:
+    if guess.left or guess.ambiguous or guess.score < _SURE_SCORE or guess.margin < _SURE_MARGIN:
         return False
     if guess.confidence < _SURE_CONFIDENCE or len(guess.unknown) > 1:
         return False

@@ -5,12 +5,11 @@ Knows sentences with what they name, and arguments; knows nothing of vectors or 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from edge_node.understand.vocabulary import DEVICE, NUMBER, keys_of, same_unit
+from edge_node.understand.vocabulary import DEVICE, NUMBER, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,16 +116,29 @@ def _source(
                 return Source(From.NAME)
         elif mark.kind == kind and _means(mark, values, vocabulary):
             return Source(From.NAME)
+    beside = _beside(name, kind, values, example, sentence, vocabulary)
+    if beside is not None:
+        return Source(beside)
+    known = vocabulary.has(kind, str(value))
+    return Source(From.IMPLIED, value) if known or not is_said else Source(From.TEXT)
+
+
+def _beside(
+    name: str,
+    kind: str,
+    values: Sequence[Any],
+    example: SpokenExample,
+    sentence: Sentence,
+    vocabulary: Vocabulary,
+) -> From | None:
+    """Return which place beside the names in the sentence has the value of an argument."""
     if example.context.get(name) in values:
-        return Source(From.CONTEXT)
+        return From.CONTEXT
     if any(mark.kind == kind and set(values) & set(mark.values) for mark in sentence.cues):
-        return Source(From.CUE)
-    for mark in devices_named(sentence):
-        if any(vocabulary.labels.get(device, {}).get(name) in values for device in mark.values):
-            return Source(From.LABEL)
-    if vocabulary.has(kind, str(value)) or not is_said:
-        return Source(From.IMPLIED, value)
-    return Source(From.TEXT)
+        return From.CUE
+    devices = [device for mark in devices_named(sentence) for device in mark.values]
+    told = any(vocabulary.labels.get(device, {}).get(name) in values for device in devices)
+    return From.LABEL if told else None
 
 
 def _means(mark: Mark, values: Sequence[Any], vocabulary: Vocabulary) -> bool:

@@ -15,7 +15,7 @@ from edge_node.understand.values import digits, read_number, unit_words, whole_p
 from edge_node.understand.words import clean, stem, word_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
 
@@ -23,7 +23,7 @@ DEVICE, NUMBER = "device", "number"
 _TOKEN = re.compile(r"-?\d+(?:\.\d+)?|[^\W_]+(?:['.][^\W_]+)*|[°%]")
 _SEPARATORS = re.compile(r"[-_/\s]+")
 _ARTICLES = word_set("the a an my our your this that these those")
-_SPELLING = 0.84
+_SPELLING = 0.79
 _SHORTEST_MISSPELT = 5
 _PLACES = ("area", "floor")
 
@@ -104,18 +104,11 @@ class Vocabulary:
         for device in self.devices:
             known = spec.devices.get(device)
             for name in (*plain[device], *(known.aliases if known else ())):
-                self._add(name, DEVICE, device)
-        for known in spec.devices.values():
-            for label, value in known.labels.items():
-                self._add(value, label, value)
-        for label, values in spec.words.items():
-            for value, words in values.items():
-                for word in (value, *words):
-                    self._add(word, label, value)
-        for command in spec.commands.values():
-            for name, argument in command.args.items():
-                for value in argument.enum or ():
-                    self._add(value, name, value)
+                # 'flap-s' may be written 'flaps', which must not make it the one that "the flap" means.
+                if " " in name or key_of(name) == name.casefold() or name == device:
+                    self._add(name, DEVICE, device)
+        for kind, value, name in _values(node):
+            self._add(name, kind, value)
         self._longest = max((len(key) for key in self._names), default=0)
         self._stems: dict[str, list[tuple[str, Any]]] = {}
         for key, meanings in self._names.items():
@@ -153,9 +146,10 @@ class Vocabulary:
                 cues += [Mark(kind, values, first, last) for kind, values in kinds.items()]
                 if last - first > 1:
                     taken |= set(range(first, last))
-        for at, key in enumerate(keys):
-            if at not in taken and (key,) not in self._names and stem(key) in self._stems:
-                cues += [Mark(kind, (value,), at, at + 1) for kind, value in self._stems[stem(key)]]
+        for at, token in enumerate(tokens):
+            if at not in taken and (token.key,) not in self._names:
+                akin = self._stems.get(stem(token.key), ())
+                cues += [Mark(kind, (value,), at, at + 1) for kind, value in akin]
         marks += self._numbers(tokens, taken)
         return Sentence(said, tokens, tuple(sorted(marks, key=lambda mark: mark.first)), tuple(cues))
 
@@ -208,6 +202,21 @@ class Vocabulary:
             unit = tokens[index + 1].key if index + 1 < len(tokens) else ""
             marks.append(Mark(NUMBER, (number,), index, index + 1, unit))
         return marks
+
+
+def _values(node: Node) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, value and a way to say it, of all labels and of arguments with an enum."""
+    for device in node.spec.devices.values():
+        for label, value in device.labels.items():
+            yield label, value, value
+    for label, values in node.spec.words.items():
+        for value, words in values.items():
+            for word in (value, *words):
+                yield label, value, word
+    for command in node.spec.commands.values():
+        for name, argument in command.args.items():
+            for value in argument.enum or ():
+                yield name, value, value
 
 
 def key_of(word: str) -> str:
