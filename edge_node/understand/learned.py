@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_node.config.loaded import Node
+    from edge_node.config.models import CommandConfig
     from edge_node.protocols import Embedder
+    from edge_node.understand.framing import Worked
     from edge_node.understand.vocabulary import Mark, Sentence, Vocabulary
 
 _LEFT_OVER = 0.3
@@ -112,31 +114,23 @@ class LearnedOrders:
         self._left_out = alone.max(axis=1, initial=0.0)
         found = np.array([self._ridge.classes[at] for at in alone.argmax(axis=1)])
         self._was_right = found == self._classes[: len(self.worked)]
-        arguments = {
-            argument: Argument(
-                argument,
-                [
-                    (row, one)
-                    for row, one in enumerate(self.worked)
-                    if one.example.command and argument in commands[one.example.command].args
-                ],
-                self._likeness.among,
-            )
-            for argument in {
-                key
-                for one in self.worked
-                if one.example.command
-                for key in commands[one.example.command].args
-            }
-        }
-        self._commands = {}
-        for name in dict.fromkeys(one.example.command for one in self.worked):
-            if name:
-                rows = np.flatnonzero(self._classes[: len(self.worked)] == name)
-                worked = [self.worked[row] for row in rows]
-                self._commands[name] = Command(
-                    name, commands[name], rows=rows, worked=worked, arguments=arguments
-                )
+        self._commands = self._taught(commands)
+
+    def _taught(self, commands: Mapping[str, CommandConfig]) -> dict[str, Command]:
+        """Return what the examples teach of each command that has some."""
+        ordering = [(row, one) for row, one in enumerate(self.worked) if one.example.command]
+        having: dict[str, list[tuple[int, Worked]]] = {}
+        for row, one in ordering:
+            for key in commands[one.example.command].args:
+                having.setdefault(key, []).append((row, one))
+        arguments = {key: Argument(key, rows, self._likeness.among) for key, rows in having.items()}
+        taught = {}
+        for name in dict.fromkeys(one.example.command for _, one in ordering):
+            own = [(row, one) for row, one in ordering if one.example.command == name]
+            rows = np.array([row for row, _ in own], dtype=np.intp)
+            worked = [one for _, one in own]
+            taught[name] = Command(name, commands[name], rows=rows, worked=worked, arguments=arguments)
+        return taught
 
     def guess(self, text: str, *, context: Mapping[str, str]) -> Guess:
         """Return what a sentence seems to order."""
