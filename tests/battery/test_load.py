@@ -28,6 +28,7 @@ _READINGS = "plant/+/fast"
 _MARK = 900_000_999
 _UNDER_WAY = 3
 _ANSWER_S = 60.0
+_AGAIN_S = 1.0
 _GROWTH = 1.1
 # A clean session of MQTT 3.1.1 without keep-alive, as `flood`, and the answer to it. Source: MQTT 3.1.1, 3.1.
 _CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05flood"
@@ -81,9 +82,8 @@ def test_ten_times_the_load_leaves_memory_bounded_and_orders_answered(
         noted.update({"told_dropped": dropped, "rss_mb": [round(seen_mb[0], 1), round(max(seen_mb), 1)]})
         site.feeder.stop()
         site.drain()
-        # What is sent at quality of service 0 while nobody listens is gone.
         _wait(site, lambda: site.proxy.carries(_READINGS))
-        assert _bears_per_s(site, mark=9) > 0
+        _find_readings_heard(site, mark=9)
         assert site.edge.stop() == 0
         assert max(seen_mb) < seen_mb[0] * _GROWTH
         # While the flood went on, and but for the last ones: no order waits for readings.
@@ -118,6 +118,21 @@ def _wait(site: Plant, holds: Callable[[], bool]) -> None:
 
 def _marked(site: Plant) -> bool:
     return any(deed.count == _MARK for deed in site.presses.deeds)
+
+
+def _find_readings_heard(site: Plant, *, mark: int) -> None:
+    """Find that readings lead to alarms; what is sent at quality of service 0 while nobody listens is gone."""
+    number = 900_000_000 + mark
+    until_s = time.monotonic() + _ANSWER_S
+    while time.monotonic() < until_s:
+        for said in (0, number):
+            site.feeder.bus.publish(Outgoing("plant/press-1/fast", b'{"mark": %d}' % said, qos=0))
+        again_s = time.monotonic() + _AGAIN_S
+        while time.monotonic() < again_s:
+            if any(deed.count == number for deed in site.presses.deeds):
+                return
+            time.sleep(0.005)  # another process's work: there is no event to wait for
+    pytest.fail(f"no reading was heard within {_ANSWER_S:g} s; {site.last_words()}")
 
 
 def _bears_per_s(site: Plant, *, mark: int) -> float:
