@@ -121,7 +121,7 @@ def _marked(site: Plant) -> bool:
 
 
 def _find_readings_heard(site: Plant, *, mark: int) -> None:
-    """Find that readings lead to alarms; what is sent at quality of service 0 while nobody listens is gone."""
+    """Find that readings lead to alarms; what is sent at QoS 0 while nobody listens is gone."""
     number = 900_000_000 + mark
     until_s = time.monotonic() + _ANSWER_S
     while time.monotonic() < until_s:
