@@ -24,6 +24,8 @@ from edge_node.messages import (
     StateRow,
 )
 from edge_node.twin import DeviceTwin
+from edge_node.twin.known import Known, Reported
+from edge_node.twin.listening import Source
 
 START = 1_790_000_000.0
 SPEC: dict[str, Any] = {
@@ -402,3 +404,29 @@ def test_what_is_told_of_a_device_is_never_stale_and_never_of_no_use(steps: list
             assert all(isinstance(value, bool | int | float | str) for value in fresh.values())
             ages = [abs(plant.now - (each.at or 0)) for each in report.fields if each.fresh]
             assert all(age <= 7200 for age in ages)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from([1.0, 2.0, None]),
+        st.integers(-70, 70),  # when it held, from now
+        st.integers(-30, 70),  # how far the clock goes on, or is set back
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(steps=STEPS)
+def test_what_can_be_relied_on_is_what_each_value_by_itself_says(
+    steps: list[tuple[str, float | None, int, int]],
+) -> None:
+    known, now = Known(), START
+    sources = {"a": Source("t", 0, 60.0), "b": Source("t", 1, 5.0), "c": Source("t", 2, 60.0)}
+    for name, value, held, forward in steps:
+        known.take_up({name: Reported(value, now + held, sources[name])}, retained=False, recalled=False)
+        for at in (now, now + forward):
+            apart = {key: each.value for key, each in known.values.items() if each.is_fresh(at)}
+            assert known.fresh(at) == apart
+        now += forward

@@ -115,16 +115,19 @@ class Condition:
 
     def ask(self, told: Told) -> bool | None:
         """Return the same as `evaluate`, over values that many conditions are asked about."""
-        numbers = told.numbers
+        numbers, unknown = told.numbers, False
         for name, compares, limit in self._thresholds:
             value = numbers.get(name)
-            if type(value) is not float:
+            if type(value) is float:
+                if not compares(value, limit):
+                    return False
+            elif value is None:
+                unknown = True
+            else:
                 break
-            if not compares(value, limit):
-                return False
         else:
             if self._thresholds:
-                return True
+                return None if unknown else True
         zeros = [name for name in self._divisors if numbers.get(name) == 0.0]
         if zeros:
             # The integer zero makes the division an error, and compares with doubles all the same.
@@ -252,9 +255,10 @@ def _told(values: Mapping[Any, Any], *, doubles: bool) -> dict[str, Any]:
     """Return the values that CEL can be told; the others are left out, so that they count as missing."""
     told = {}
     for name, value in values.items():
-        known = value if doubles and type(value) is float and math.isfinite(value) else None
-        if known is None:
-            known = _value(value, doubles=doubles)
+        if doubles and type(value) is float and math.isfinite(value):
+            told[name] = value
+            continue
+        known = _value(value, doubles=doubles)
         if known is not None:
             told[str(name)] = known
     return told

@@ -181,13 +181,16 @@ class TriggerEngine:
     def _fired(self, concerned: Concerned, seen: Seen, told: Told, *, at: float) -> list[Watch]:
         """Return the watches of the triggers that what a message shows fires."""
         fired: list[Watch] = []
-        for trigger, when in concerned.asked:
-            watch = seen.watches.get(trigger.name)
-            holds = watch.asked(told) if watch else when.ask(told)
-            if watch is None:
-                if not holds:
-                    continue
-                watch = seen.watches[trigger.name] = Watch(trigger, seen.device, trigger.episode())
+        watches = seen.watches
+        for name, trigger, ask in concerned.asked:
+            watch = watches.get(name)
+            if watch is not None:
+                holds = watch.asked(told)
+            elif ask(told):
+                holds, watch = True, Watch(trigger, seen.device, trigger.episode())
+                watches[name] = watch
+            else:
+                continue
             if self._saw(seen, watch, holds, at=at):
                 fired.append(watch)
         return fired
@@ -304,6 +307,8 @@ def _told(
     concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, changed: Mapping[str, bool]
 ) -> Told:
     """Return what the conditions of triggers are asked over: values of fields, and what windows come to."""
-    told = {name: values[name] for name in concerned.names if name in values}
-    told.update(seen.values(concerned.windows, at, changed=changed))
+    told = seen.values(concerned.windows, at, changed=changed)
+    for name in concerned.names:
+        if name in values:
+            told[name] = values[name]
     return Told(told)

@@ -14,9 +14,9 @@ from edge_node.conditions.windows import CHANGED
 from edge_node.triggers.series import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, KeysView, Mapping, Sequence
+    from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
 
-    from edge_node.conditions import Condition, Window
+    from edge_node.conditions import Told, Window
     from edge_node.triggers.series import Budget
     from edge_node.triggers.watches import Trigger, Watch
 
@@ -30,21 +30,21 @@ class Concerned(NamedTuple):
     """Triggers that are to be asked together.
 
     Attributes:
-        asked: The triggers, in the order of their file, each with its `when`.
+        asked: The triggers, in the order of their file, each behind its name and before what asks `when`.
         names: All names that their conditions want.
         windows: All windows of time that they look through.
     """
 
-    asked: tuple[tuple[Trigger, Condition], ...]
+    asked: tuple[tuple[str, Trigger, Callable[[Told], bool | None]], ...]
     names: frozenset[str]
     windows: tuple[Window, ...]
 
     @classmethod
     def of(cls, triggers: Iterable[Trigger]) -> Concerned:
         """Return triggers with all that they want to know."""
-        asked = tuple((trigger, trigger.when) for trigger in triggers if trigger.when)
-        windows = frozenset(window for trigger, _ in asked for window in trigger.windows)
-        names = frozenset(name for trigger, _ in asked for name in trigger.names)
+        asked = tuple((trigger.name, trigger, trigger.when.ask) for trigger in triggers if trigger.when)
+        windows = frozenset(window for _, trigger, _ in asked for window in trigger.windows)
+        names = frozenset(name for _, trigger, _ in asked for name in trigger.names)
         return cls(asked, names, tuple(sorted(windows, key=lambda window: window.name)))
 
 
@@ -147,14 +147,16 @@ class Seen:
     def take_up(self, reading: Reading, said: Mapping[str, Any], *, limit: int, budget: Budget) -> None:
         """Take the numbers of a message up into the windows."""
         for name, value in said.items():
-            if type(value) not in _NUMBERS or not math.isfinite(value):
+            keys = reading.lengths.get(name)
+            if keys is None or type(value) not in _NUMBERS or not math.isfinite(value):
                 continue
-            for key in reading.lengths.get(name, ()):
+            number = float(value)
+            for key in keys:
                 series = self.series.get(key)
                 if series is None:
                     series = Series(key[1], key[2], self.stale_s, limit, budget)
                     self.series[key] = series
-                series.add(self.at, float(value))
+                series.add(self.at, number)
 
     def values(self, windows: Iterable[Window], at: float, *, changed: Mapping[str, bool]) -> dict[str, Any]:
         """Return what windows come to at `at`, by their names; those that are unknown are left out."""

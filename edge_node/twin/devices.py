@@ -103,8 +103,7 @@ class DeviceTwin:
             known = self._roster.find(node, device)
             if known is None:
                 return None
-            fields = {name: each.value for name, each in known.values.items() if each.is_fresh(now)}
-            return DeviceState(node, device, fields, known.seen_at, known.is_online(now))
+            return DeviceState(node, device, known.fresh(now), known.seen_at, known.is_online(now))
 
     def times(self, node: str, device: str) -> dict[str, float]:
         """Return when each value of a device was heard, seconds since the epoch; those too old are in it."""
@@ -193,9 +192,9 @@ class DeviceTwin:
                 # What a device says late of a time long gone fires nothing and proves nothing.
                 at = message.received_at
                 fields = {
-                    name: each.value
-                    for name, each in news.items()
-                    if each.value is not None and (each.told_at is None or each.is_fresh(at))
+                    name: value
+                    for name, (value, _, _, told_at) in news.items()
+                    if value is not None and (told_at is None or news[name].is_fresh(at))
                 }
                 at = max([each.at for each in news.values()], default=at)
                 observations.append(Observation(node, device, fields, at))

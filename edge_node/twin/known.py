@@ -71,6 +71,8 @@ class Known:
         spoke_at: Time of the last message that was not retained; minus infinity where there was none.
         spoke_stale_s: How long that counts as a sign of life.
         commanded: Whether a command was ever sent to it.
+        plain: Field to value, of those that can be relied on between the times of `holds`.
+        holds: From when until when `plain` is so, both excluded.
     """
 
     values: dict[str, Reported] = field(default_factory=dict)
@@ -79,10 +81,18 @@ class Known:
     spoke_at: float = -math.inf
     spoke_stale_s: float = 0.0
     commanded: bool = False
+    plain: dict[str, Any] = field(default_factory=dict)
+    holds: tuple[float, float] = (math.inf, -math.inf)
 
     def is_online(self, now: float) -> bool:
         """Return whether it has spoken lately, by a clock that was not set back."""
         return abs(now - self.spoke_at) <= self.spoke_stale_s
+
+    def fresh(self, now: float) -> dict[str, Any]:
+        """Return field to value, of those that can be relied on, as `Reported.is_fresh` tells."""
+        if not self.holds[0] < now < self.holds[1]:
+            self._look_anew(now)
+        return self.plain.copy()
 
     def hear(self, at: float, *, stale_s: float, live: bool) -> None:
         """Take up that it was heard."""
@@ -110,6 +120,15 @@ class Known:
                 continue
             news[name] = report
         self.values.update(news)
+        first, last = self.holds
+        for name, (value, at, source, _) in news.items():
+            if value is None:
+                self.plain.pop(name, None)
+                continue
+            self.plain[name] = value
+            first = max(first, at - source.stale_s)
+            last = min(last, at + source.stale_s)
+        self.holds = first, last
         return news
 
     def confirm(self, news: Mapping[str, Reported]) -> bool:
@@ -122,6 +141,19 @@ class Known:
         for name in shown:
             del self.desired[name]
         return bool(shown)
+
+    def _look_anew(self, now: float) -> None:
+        """Find the values that can be relied on, and how long that stays so if nothing comes."""
+        first, last = -math.inf, math.inf
+        self.plain.clear()
+        for name, report in self.values.items():
+            if report.value is None:
+                continue
+            if report.is_fresh(now):
+                self.plain[name] = report.value
+            for turn in (report.at - report.source.stale_s, report.at + report.source.stale_s):
+                first, last = (max(first, turn), last) if turn < now else (first, min(last, turn))
+        self.holds = first, last
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -53,6 +53,8 @@ class Listener:
         stale_s: Age from which its values are unknown.
         pattern: Its topic.
         paths: Field name to path.
+        keys: Field name to the only step of its path, for those that have one.
+        deeper: Field name to path, for the others.
         time_path: Path of the device's own time, or None.
     """
 
@@ -61,18 +63,23 @@ class Listener:
     stale_s: float
     pattern: TopicPattern
     paths: tuple[tuple[str, tuple[str, ...]], ...]
+    keys: tuple[tuple[str, str], ...]
+    deeper: tuple[tuple[str, tuple[str, ...]], ...]
     time_path: tuple[str, ...] | None
 
     @classmethod
     def of(cls, node: Node) -> Iterator[Listener]:
         """Yield the entries of a node, in the order of its file."""
         for place, entry in enumerate(node.spec.listen):
+            paths = tuple((name, _steps(path)) for name, path in entry.fields.items())
             yield cls(
                 node.name,
                 place,
                 entry.stale or node.spec.stale,
                 TopicPattern.parse(entry.topic),
-                tuple((name, _steps(path)) for name, path in entry.fields.items()),
+                paths,
+                tuple((name, path[0]) for name, path in paths if len(path) == 1),
+                tuple((name, path) for name, path in paths if len(path) != 1),
                 None if entry.time is None else _steps(entry.time),
             )
 
@@ -88,12 +95,18 @@ class Listener:
             return None
         return levels[self.pattern.names[0]] if self.pattern.names else self.node
 
-    def take(self, document: Any) -> Iterator[tuple[str, Any]]:
-        """Yield name and value of the fields that are there, usable or not."""
-        for name, path in self.paths:
+    def take(self, document: Any) -> list[tuple[str, Any]]:
+        """Return name and value of the fields that are there, usable or not."""
+        if isinstance(document, dict):
+            found = [(name, document[key]) for name, key in self.keys if key in document]
+            paths = self.deeper
+        else:
+            found, paths = [], self.paths
+        for name, path in paths:
             value = _at(document, path)
             if value is not _MISSING:
-                yield name, value
+                found.append((name, value))
+        return found
 
     def told_at(self, document: Any) -> float | None:
         """Return the device's own time, seconds since the epoch; None where it tells none.
@@ -186,12 +199,13 @@ def read_time(value: Any) -> float:
 
 def kind_of(value: Any) -> str:
     """Return what a value is, as people say it; empty for one that is of no use."""
+    if type(value) is float:
+        return "a number" if math.isfinite(value) else ""
     kind = _KINDS.get(type(value), "")
     if kind == "a text":
         return kind if len(value) <= MAX_STRING else ""
     if kind == "a number":
-        usable = math.isfinite(value) if type(value) is float else abs(value) <= _GREATEST_INTEGER
-        return kind if usable else ""
+        return kind if abs(value) <= _GREATEST_INTEGER else ""
     return kind
 
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from edge_node.config.load import load_node
 from edge_node.messages import Command, CommandState, Decision, Outgoing
-from tests.nodes.vda5050 import INSTANT_ACTIONS, ORDER, order_faults
+from tests.nodes.vda5050 import INSTANT_ACTIONS, ORDER, PUBLISHED, order_faults
 from tests.rehearsal.stage import NODES, rehearsing
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Vehicle:
 
     def announce(self) -> None:
         body = self._header() | {"connectionState": "ONLINE"}
+        Draft202012Validator(PUBLISHED["connection"]).validate(body)
         self.rehearsal.feed(f"{TOPIC}/connection", json.dumps(body).encode(), retained=True)
 
     def report(self) -> None:
@@ -56,6 +57,7 @@ class Vehicle:
             "errors": [],
             "safetyState": {"eStop": "NONE", "fieldViolation": False},
         }
+        Draft202012Validator(PUBLISHED["state"]).validate(body)
         self.rehearsal.feed(f"{TOPIC}/state", json.dumps(body).encode())
 
     def listen(self) -> None:
@@ -74,6 +76,7 @@ class Vehicle:
         self.report()
 
     def _take_order(self, body: dict[str, Any]) -> None:
+        Draft202012Validator(PUBLISHED["order"]).validate(body)
         Draft202012Validator(ORDER).validate(body)
         assert order_faults(body) == []
         assert body["nodes"][0]["nodeId"] == self.at
@@ -82,6 +85,7 @@ class Vehicle:
         self.order, self.goal = body["orderId"], body["nodes"][-1]["nodeId"]
 
     def _take_actions(self, body: dict[str, Any]) -> None:
+        Draft202012Validator(PUBLISHED["instantActions"]).validate(body)
         Draft202012Validator(INSTANT_ACTIONS).validate(body)
         self.got.append(body)
         for action in body["actions"]:
@@ -107,7 +111,7 @@ class Vehicle:
         return {
             "headerId": self._reports,
             "timestamp": "2026-01-01T10:00:00.000Z",
-            "version": "2.0.0",
+            "version": "2.1.0",
             "manufacturer": "acme",
             "serialNumber": "agv-7",
         }

@@ -1,14 +1,23 @@
-"""What VDA 5050, version 2, asks of messages to a vehicle: JSON Schemas written from the standard's tables.
+"""What VDA 5050, version 2, asks of messages: its own JSON Schemas, and stricter ones from its tables.
+
+The published schemas allow keys that the standard does not know, and texts that are empty.
 
 Source: VDA 5050, Interface for the communication between automated guided vehicles (AGV) and a master
-control, version 2.0.0: protocol header, topic order, topic instantActions.
+control, version 2.1.0: protocol header, topics order, instantActions, state and connection.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
+_FOLDER = Path(__file__).parent / "vda5050_2_1_0"
+PUBLISHED: dict[str, Any] = {
+    name: json.loads((_FOLDER / f"{name}.schema").read_text(encoding="utf-8"))
+    for name in ("order", "instantActions", "state", "connection")
+}
 _TEXT = {"type": "string", "minLength": 1}
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 _HEADER: dict[str, Any] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_node.config.loaded import Node
@@ -288,6 +288,7 @@ def reference(readings: list[tuple[int, str]], *, for_s: int, until: bool) -> li
     return fired
 
 
+@settings(deadline=None)
 @given(
     gaps=st.lists(st.tuples(st.integers(1, 90), READING), min_size=1, max_size=25),
     for_s=st.sampled_from([0, 1, 10, 50, 100]),
@@ -313,6 +314,7 @@ def test_when_until_and_for_behave_like_the_plain_reference(
     assert fired == reference(readings, for_s=for_s, until=until)
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.sampled_from([1, 5, 9, None]), max_size=60))
 def test_a_trigger_never_fires_twice_within_one_episode(values: list[int | None]) -> None:
     hall = Hall(t={"when": "bearing_c > 7", "until": "bearing_c < 3"})
