@@ -152,7 +152,9 @@ class Known:
             if report.is_fresh(now):
                 self.plain[name] = report.value
             for turn in (report.at - report.source.stale_s, report.at + report.source.stale_s):
-                first, last = (max(first, turn), last) if turn < now else (first, min(last, turn))
+                # At the very turn a value may count that counts neither before nor after.
+                first = max(first, turn) if turn <= now else first
+                last = min(last, turn) if turn >= now else last
         self.holds = first, last
 
 
