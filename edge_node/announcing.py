@@ -23,7 +23,7 @@ from edge_node.messages import (
     Quotation,
     RequestKind,
 )
-from edge_node.payloads import read_json
+from edge_node.payloads import read_json, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,8 +148,7 @@ class Announcing:
             "type": kind,
             "data": data,
         }
-        payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return Outgoing(topic, payload, retain=retain, correlation=raw)
+        return Outgoing(topic, _json(body), retain=retain, correlation=raw)
 
     def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
         """Yield what each person is told who may approve a command that awaits it."""
@@ -239,10 +238,14 @@ def command_data(command: Command) -> dict[str, Any]:
     }
 
 
-def readable(correlation: bytes) -> str:
-    """Return a correlation as text: as it is where it is plain text, else in hexadecimal."""
-    text = correlation.decode("utf-8", "replace")
-    return text if text.isprintable() and text.encode() == correlation else correlation.hex()
+def _json(body: Mapping[str, Any]) -> bytes:
+    """Return JSON that every reader takes, also of what a denied draft held: half characters, no numbers."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        named = json.loads(json.dumps(body), parse_constant=str)
+        text = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def is_final(command: Command) -> bool:
