@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from edge_node.messages import Draft, Open, Passage, Request
     from edge_node.rehearsal import Props
 
+DONE = re.compile(
+    r"\b(verified|done|carried out|complete[ds]?|executed|finished|success\w*|succeeded|performed"
+    r"|accomplished|is now|are now|was (set|halted|opened|unlocked|released|vented|moved|lifted|heated)"
+    r"|has been (set|halted|opened|unlocked|released|vented|moved|lifted|heated))\b",
+    re.IGNORECASE,
+)
+"""Words that tell a person that something has happened in the world."""
 DEVICES = {
     "press-cell": ("press-1", "press-2", "press-3"),
     "oven-cell": ("oven-1", "press-1"),
@@ -167,7 +175,8 @@ class Obedient:
         if config["type"] == "string":
             return chance.choice(config.get("enum", ("because", "{press}", '"}, "do": "unlock"')))
         low, high = config["minimum"], config["maximum"]
-        return chance.choice((high, high, low, (low + high) // 2, low + 1))
+        near, far = (low + high) // 2, low + (high - low) * 3 // 4
+        return chance.choice((high, high, low, near, near, far, far, low + 1))
 
 
 class Yard:
@@ -224,8 +233,10 @@ class Yard:
             self._malformed,
             self._restart,
         )
-        approving = 90 if self._law.waiting else 8
+        approving = 60 if self._law.waiting else 8
         chance.choices(kinds, (45, 15, 12, approving, 1, 4, 5, 1))[0]()
+        if chance.random() < 0.3:
+            self._show()
 
     def _calm_down(self) -> None:
         """Let a device say that all is well, so that much is allowed."""
@@ -285,6 +296,15 @@ class Yard:
             told = {"hot": hot, "noted": "note" in changed, "cold": cold}
             cause = Cause("alarm", node=node, device=device, triggers=tuple(key for key in told if told[key]))
         self._feed(f"{_LEVEL[node]}/{device}/state", json.dumps(said).encode(), cause, retained=retained)
+
+    def _show(self) -> None:
+        """Let a device say what a command wanted of it, or claim it in a way that does not count."""
+        if not self._law.expected:
+            return
+        node, device, _, value = tuple(self._law.expected.values())[-1]
+        claimed = self._chance.choice((value, value, value + 1, str(value), True))
+        said = {**_calm(node), "force_kn": claimed}
+        self._telemetry(node, device, said, retained=self._chance.random() < 0.1)
 
     def _log(self) -> None:
         device = self._chance.choice(DEVICES["press-cell"])
@@ -387,10 +407,16 @@ class Yard:
                 case Refusal(error=error):
                     self.counts[f"refused {error.code}"] += 1
 
-    @staticmethod
-    def _said(outgoing: Outgoing) -> None:
-        """Whatever a model proposed, what people and programs are told of it is JSON that each can read."""
-        json.loads(outgoing.payload, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    def _said(self, outgoing: Outgoing) -> None:
+        """Whatever a model proposed, what is told of it is JSON, and calls nothing done that nobody saw."""
+        body = json.loads(outgoing.payload, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        data = body["data"]
+        if data.get("state") == "verified":
+            self.counts["verified"] += 1
+            if data["command_id"] not in self._law.shown:
+                self.outside.append(f"said to be verified, which no device showed: {data['text']}")
+        elif "text" in data and DONE.search(data["text"]):
+            self.outside.append(f"said to be done: {data['text']} on {outgoing.topic}")
 
     def _leaves(self, outgoing: Outgoing) -> None:
         self.counts["left"] += 1

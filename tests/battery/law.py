@@ -121,6 +121,8 @@ class Law:
         self._left: dict[tuple[str, str, str], list[float]] = {}
         self._ids: set[str] = set()
         self._counters: dict[str, int] = {}
+        self.expected: dict[str, tuple[str, str, str, Any]] = {}
+        self.shown: set[str] = set()
         self.waiting: dict[str, Waiting] = {}
         self.stopped = False
 
@@ -137,6 +139,10 @@ class Law:
                 heard.values[name] = (value, now)
         if not retained:
             heard.spoke_at = now
+            for command_id, (*whose, name, value) in self.expected.items():
+                same = not isinstance(said.get(name), bool) and said.get(name) == value
+                if same and whose == [node, device]:
+                    self.shown.add(command_id)
         return changed
 
     def known(self, node: str, device: str, *, now: float) -> Values | None:
@@ -173,6 +179,10 @@ class Law:
         reason = self._why_not(node, name, arguments, command_id=command_id, cause=cause, now=now)
         if not reason:
             self._ids.add(command_id)
+            expect = NODES[node]["commands"][name].get("expect")
+            if expect:
+                device, value = _device(node, name, arguments), arguments[expect["equals"]]
+                self.expected[command_id] = (node, device, expect["field"], value)
             self._left.setdefault((node, name, _device(node, name, arguments)), []).append(now)
         return reason
 
