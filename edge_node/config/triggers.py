@@ -46,8 +46,8 @@ def check_shape(trigger: TriggerConfig, path: KeyPath, spec: NodeConfig, finding
             article = "a " if listed == "'when'" else ""
             findings.add((*path, key), expected=f"{key!r} beside {article}{listed} only", came=came)
     if trigger.alert is not None and (timed or trigger.within is not None):
-        beside = "within" if trigger.within is not None else min(timed)
-        came = f"'alert' beside {beside!r}"
+        other = "within" if trigger.within is not None else min(timed)
+        came = f"'alert' beside {other!r}"
         hint = "it would never be told that the alert is over"
         findings.add((*path, "alert"), expected="a trigger with episodes that end", came=came, hint=hint)
     if trigger.do is not None and trigger.choose is not None:
