@@ -23,13 +23,13 @@ from edge_node.messages import (
     Quotation,
     RequestKind,
 )
-from edge_node.payloads import read_json
+from edge_node.payloads import read_json, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Message, Operated, Verdict
+    from edge_node.messages import Message, Operated, Request, Verdict
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
@@ -148,8 +148,7 @@ class Announcing:
             "type": kind,
             "data": data,
         }
-        payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return Outgoing(topic, payload, retain=retain, correlation=raw)
+        return Outgoing(topic, _json(body), retain=retain, correlation=raw)
 
     def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
         """Yield what each person is told who may approve a command that awaits it."""
@@ -169,12 +168,37 @@ class Announcing:
     def _outcome(self, decision: Decision) -> Outgoing:
         """Return the reply to a person, or the event of an alarm."""
         request = decision.request
+        if request.kind is RequestKind.ALERT:
+            return self._alert(request)
         data = {"node": decision.draft.node, **outcome_data(decision), "decision": request.id}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
             return self.envelope(self.topics.event(request.trigger), "event", data)
         kind = "command" if decision.command else _KINDS[type(decision.draft)]
         return self.envelope(request.reply_to, kind, data, corr=request.correlation)
+
+    def _alert(self, request: Request) -> Outgoing:
+        """Return that an episode begins or ends, for a trigger with `alert`."""
+        name = ".".join(filter(None, (request.node, request.trigger, request.device)))
+        ended = {"ended_at": self._stamp(request.created_at)} if request.over else {}
+        data = {
+            "alert": name,
+            "state": "end" if request.over else "begin",
+            "text": f"over: {request.text}" if request.over else request.text,
+            "began_at": self._stamp(request.began_at),
+            **ended,
+            "node": request.node,
+            "trigger": request.trigger,
+            "device": request.device,
+            "values": request.evidence.get("values", {}),
+            "decision": request.id,
+        }
+        return self.envelope(self.topics.alert(name), "alert", data)
+
+    def _stamp(self, at: float) -> str:
+        """Return a time of the clock that commands expire by as the time of day."""
+        wall = self.wall() + at - self.clock() if self.wall else at
+        return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _KINDS: dict[type, str] = {AnswerDraft: "answer", NothingDraft: "nothing", CommandDraft: "command"}
@@ -239,10 +263,14 @@ def command_data(command: Command) -> dict[str, Any]:
     }
 
 
-def readable(correlation: bytes) -> str:
-    """Return a correlation as text: as it is where it is plain text, else in hexadecimal."""
-    text = correlation.decode("utf-8", "replace")
-    return text if text.isprintable() and text.encode() == correlation else correlation.hex()
+def _json(body: Mapping[str, Any]) -> bytes:
+    """Return JSON that every reader takes, also of what a denied draft held: half characters, no numbers."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        named = json.loads(json.dumps(body), parse_constant=str)
+        text = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def is_final(command: Command) -> bool:

@@ -175,6 +175,7 @@ class RequestKind(StrEnum):
     """What made a message into a request."""
 
     ALARM = "alarm"
+    ALERT = "alert"
     ASK = "ask"
 
 
@@ -184,7 +185,7 @@ class Request:
 
     Attributes:
         id: Identifier; the decision carries the same.
-        kind: An alarm of a trigger, or words of a person.
+        kind: An alarm of a trigger, an alert that begins or ends, or words of a person.
         message_id: The message it came from; for a timer, the last message it rests on.
         created_at: Seconds since the epoch.
         node: Node that is asked; empty where the words must tell.
@@ -196,6 +197,8 @@ class Request:
         correlation: Correlation of the caller, handed back with every reply.
         evidence: Why a trigger fired: its conditions as written and the values they saw.
         context: Label to value: where it is said, such as the area of the device that listens.
+        began_at: When the episode began that an alert tells of, seconds since the epoch.
+        over: Whether an alert tells that its episode has ended.
     """
 
     id: str
@@ -211,6 +214,8 @@ class Request:
     correlation: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
     context: Mapping[str, str] = field(default_factory=dict, hash=False)
+    began_at: float = 0.0
+    over: bool = False
 
 
 class Origin(StrEnum):

@@ -117,6 +117,17 @@ def read_correlation(data: bytes, *, own: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def readable(correlation: bytes) -> str:
+    """Return a correlation as text: as it is where it is plain text, else in hexadecimal."""
+    text = correlation.decode("utf-8", "replace")
+    return text if text.isprintable() and text.encode() == correlation else correlation.hex()
+
+
+def plain(text: str) -> str:
+    """Return a text that can be written anywhere, with '?' for half characters."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _check_depth(text: str, *, max_depth: int) -> None:
     # No more brackets than levels allowed: nothing to count, and so it is with most payloads.
     if text.count("[") + text.count("{") <= max_depth:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_node.errors import EdgeNodeError, InputError, JournalError
 from edge_node.memory import Memory
-from edge_node.messages import CommandDraft, Decision, NothingDraft, Open
+from edge_node.messages import CommandDraft, Decision, NothingDraft, Open, RequestKind
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -232,7 +232,7 @@ class Pipeline:
                 draft = do.understanding.draft(request)
                 trace.lap("understand")
                 if isinstance(draft, Open):
-                    self._put_down(begun)
+                    self._put_down(begun, decisions)
                     matter = draft
                     yield None
                     trace.skip()
@@ -254,19 +254,33 @@ class Pipeline:
         trace.lap("journal")
         yield Result(tuple(decisions), begun.moved, trace.stages_ms, begun.operated)
 
-    def _put_down(self, begun: _Begun) -> None:
+    def _put_down(self, begun: _Begun, decisions: list[Decision]) -> None:
         """Write what fired, before it waits for the model while others go on.
 
-        What later messages change may reach the disk before this one ends: then its triggers must not be
-        asked again after a crash, for they remember that they have fired.
+        Alerts are told now: their end may come while the model thinks. What later messages change may reach
+        the disk before this one ends: then its triggers must not be asked again after a crash, for they
+        remember that they have fired.
         """
         if not begun.fired or self._memory.recorded(begun.key):
             return
-        record = self._memory.record(begun.key, begun.requests)
+        alerts = [each for each in decisions if each.request.kind is RequestKind.ALERT]
+        told = {each.request.id for each in alerts}
+        left = tuple(request for request in begun.requests if request.id not in told)
         states, begun.states = begun.states, ()
-        # What the disk refuses is written later, together with this record.
-        with suppress(JournalError):
-            self._stages.journal.states.remember((*states, record))
+        if not alerts:
+            # What the disk refuses is written later, together with this record.
+            with suppress(JournalError):
+                self._stages.journal.states.remember((*states, self._memory.record(begun.key, left)))
+            return
+        rows = [*states, self._memory.record(begun.key, left)]
+        outgoing = self._stages.announcing.outgoing(alerts, ())
+        try:
+            self._stages.journal.conclude(None, decisions=alerts, outgoing=outgoing, states=rows)
+        except JournalError:
+            self._stages.journal.states.postpone([self._memory.record(begun.key, begun.requests)])
+        else:
+            begun.requests = left
+            decisions[:] = [each for each in decisions if each.request.id not in told]
 
     def _conclude(self, begun: _Begun, decisions: Sequence[Decision]) -> None:
         do, operated = self._stages, begun.operated

@@ -21,6 +21,7 @@ from edge_node.messages import (
     Expectation,
     Message,
     NothingDraft,
+    Operated,
     Origin,
     Outcome,
     Outgoing,
@@ -205,6 +206,22 @@ def test_each_state_says_whether_more_will_follow(state: CommandState) -> None:
     assert (life.topic, reply.topic, reply.correlation) == (TOPICS.command("cmd-1"), ASK.reply_to, b"c-1")
     for told in (life, reply):
         assert (body(told)["data"]["state"], body(told)["data"]["final"]) == (state.value, FINAL[state])
+
+
+@pytest.mark.parametrize("state", [state for state in CommandState if state is not CommandState.VERIFIED])
+def test_no_text_calls_a_command_done_that_its_device_has_not_shown(state: CommandState) -> None:
+    command = replace(COMMAND, state=state)
+    for one in (command, replace(command, expectation=None)):
+        told = [*ANNOUNCING.life(one), *ANNOUNCING.response(Operated("approve", "ada", "c", "approved", one))]
+        decision = Decision(ASK, DRAFT, ALLOWED, one)
+        told += ANNOUNCING.outgoing([decision], [one])
+        texts = [json.loads(each.payload)["data"]["text"] for each in told if each.topic != one.topic]
+        assert texts
+        assert not [
+            text
+            for text in texts
+            if re.search(r"verified|done|carried out|complete", text.replace("unverified", ""))
+        ]
 
 
 def test_a_command_that_nothing_can_show_ends_at_the_broker() -> None:

@@ -313,3 +313,22 @@ def test_the_record_of_an_answer_holds_what_was_found_and_what_the_model_wrote(h
     assert [passage["file"] for passage in record["passages"]] == ["manual/pump.md"]
     assert record["model"] == {"text": "what the model wrote"}
     assert (record["verdict"], record["command"], record["states"]) == (None, None, {})
+
+
+def test_a_correlation_that_is_no_text_reaches_the_journal_and_goes_back_as_it_came(hall: Hall) -> None:
+    hall.walk(hall.ask("set pump-1 to 40", correlation=b"\xff\xfe"))
+    replies = [told for told in hall.told() if told.topic == TOPICS.reply("ada")]
+    assert [told.correlation for told in replies] == [b"\xff\xfe"]
+    assert len(hall.journal.archive.explain("fffe")) == 1
+
+
+def test_what_a_draft_holds_that_no_json_and_no_disk_takes_is_denied_and_told(hall: Hall) -> None:
+    for odd in ("\ud800", float("nan"), float("-inf")):
+        arguments = {"pump": odd, "percent": odd}
+        hall.drafting.say = lambda *_, held=arguments: CommandDraft(
+            "pump-guard", "set_speed", held, Origin.MODEL
+        )
+        _, result = hall.walk(hall.ask("please make pump-1 run a bit slower"))
+        assert [decision.verdict and decision.verdict.rule for decision in result.decisions] == ["arguments"]
+    bodies = hall.bodies(TOPICS.reply("ada"))
+    assert [body["data"]["arguments"]["percent"] for body in bodies] == ["?", "NaN", "-Infinity"]

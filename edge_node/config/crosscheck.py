@@ -151,6 +151,8 @@ def _check_actions(
     """Look at what a trigger does, chooses from and says."""
     if trigger.say is not None:
         findings.placeholders((*path, "say"), trigger.say, names=names)
+    if trigger.alert is not None:
+        findings.placeholders((*path, "alert"), trigger.alert, names=names)
     if trigger.choose is not None and not trigger.choose:
         findings.add((*path, "choose"), expected="at least one command", came="an empty list")
     for index, name in enumerate(trigger.choose or ()):

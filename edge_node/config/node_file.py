@@ -72,6 +72,11 @@ class TriggerConfig(Section):
     say: str | None = Field(
         default=None, description="Sentence that tells the alarm; '{name}' takes a field or the device."
     )
+    alert: str | None = Field(
+        default=None,
+        description="Sentence of an alert, told once as an episode begins and once as it ends; '{name}' "
+        "takes a field or the device.",
+    )
     explain: bool = Field(default=False, description="Publish what the manual says about it with the event.")
 
 

@@ -45,6 +45,11 @@ def check_shape(trigger: TriggerConfig, path: KeyPath, spec: NodeConfig, finding
             came = f"no {listed}" if not timed else f"'{key}' beside {min(timed)!r}"
             article = "a " if listed == "'when'" else ""
             findings.add((*path, key), expected=f"{key!r} beside {article}{listed} only", came=came)
+    if trigger.alert is not None and (timed or trigger.within is not None):
+        other = "within" if trigger.within is not None else min(timed)
+        came = f"'alert' beside {other!r}"
+        hint = "it would never be told that the alert is over"
+        findings.add((*path, "alert"), expected="a trigger with episodes that end", came=came, hint=hint)
     if trigger.do is not None and trigger.choose is not None:
         findings.add((*path, "choose"), expected="either 'do' or 'choose'", came="both")
     for key in ("all", "any"):
@@ -75,6 +80,12 @@ def check_conditions(
         names = fields | {"device"}
         condition = findings.condition((*path, key), source, names=names, timed=fields or {""})
         changes = condition is not None and any(window.function == CHANGED for window in condition.windows)
+        if changes and key == "when" and trigger.alert is not None and trigger.until is None:
+            expected, hint = (
+                "'until' beside an alert about changed()",
+                "a change is over as soon as it is seen",
+            )
+            findings.add((*path, "alert"), expected=expected, came="none", hint=hint)
         held = [name for name, value in (("for", trigger.for_), ("debounce", trigger.debounce)) if value]
         if changes and (held or trigger.every is not None or trigger.at is not None):
             beside = held[0] if held else "every" if trigger.every is not None else "at"

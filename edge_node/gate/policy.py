@@ -172,7 +172,8 @@ class PolicyGate:
             roles = " or ".join(allow) or "no role at all"
             reason = f"{draft.name}: expected an order of {roles}, came one of {request.user}"
             return RuleResult("caller", passed=passed, reason="" if passed else reason)
-        trigger = node.triggers.get(request.trigger) if request.node else None
+        alarm = request.node and request.kind is RequestKind.ALARM
+        trigger = node.triggers.get(request.trigger) if alarm else None
         named = {*(trigger.do or ()), *(trigger.choose or ())} if trigger else set[str]()
         may = "may" if draft.name in named else "may not"
         reason = f"trigger {request.trigger} {may} lead to {draft.name}"

@@ -17,6 +17,7 @@ from edge_node.journal.inbox import COLUMNS, message_from
 from edge_node.journal.records import message_record
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.messages import Message
+from edge_node.payloads import plain, readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,13 +50,14 @@ def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float)
         (
             request.id,
             request.message_id,
-            decision.draft.node or request.node,
+            plain(decision.draft.node or request.node),
             request.kind.value,
             record,
             now,
             decision.command.id if decision.command else "",
-            request.correlation,
-            decision.command.device if decision.command else request.device,
+            # As it is told on the bus, for bytes that are no text.
+            readable(request.correlation.encode("utf-8", "surrogateescape")),
+            plain(decision.command.device if decision.command else request.device),
         ),
     )
 

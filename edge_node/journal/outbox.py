@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edge_node.journal.bounds import cut
 from edge_node.journal.records import command_from, command_record
 from edge_node.messages import CommandState, Outgoing
+from edge_node.payloads import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,14 +215,14 @@ def put_command(cursor: Cursor, command: Command, *, now: float) -> None:
         " WHERE commands.ended_at IS NULL",
         (
             command.id,
-            command.node,
-            command.name,
-            command.device,
+            plain(command.node),
+            plain(command.name),
+            plain(command.device),
             command.state.value,
             command.idempotent,
             command_record(command),
             None if command.state in OPEN_STATES else now,
             now,
-            cut(command.detail, limit=MAX_DETAIL),
+            plain(cut(command.detail, limit=MAX_DETAIL)),
         ),
     )

@@ -74,12 +74,14 @@ class Life:
         since: When it came into its state, seconds since the epoch.
         sent_at: When it was sent; only what its device says after that shows anything.
         came: What its device reported last of the expected field, or None.
+        came_at: When it reported that, seconds since the epoch.
     """
 
     command: Command
     since: float
     sent_at: float
     came: Any = None
+    came_at: float = 0.0
 
     @property
     def deadline(self) -> float:
@@ -110,7 +112,7 @@ class Life:
             return False
         if observation.observed_at <= self.sent_at or expectation.field not in observation.fields:
             return False
-        self.came = observation.fields[expectation.field]
+        self.came, self.came_at = observation.fields[expectation.field], observation.observed_at
         return _equal(expectation.value, self.came)
 
     def told(self) -> str:
@@ -123,7 +125,8 @@ class Life:
         command, expectation = self.command, self.command.expectation
         if command.state is CommandState.ACKNOWLEDGED and expectation is not None:
             wanted = f"{expectation.field} = {_shown(expectation.value)} within {expectation.within_s:g} s"
-            came = "nothing" if self.came is None else _shown(self.came)
+            age_s = max(0.0, self.deadline - self.came_at)
+            came = "nothing" if self.came is None else f"{_shown(self.came)}, {age_s:.1f} s old by then"
             return CommandState.UNVERIFIED, f"expected {wanted}, came {came}"
         allowed_s = command.expires_at - command.created_at
         by = "an approval" if command.state is CommandState.AWAITING_APPROVAL else "the broker to take it"

@@ -223,6 +223,7 @@ class Dispatcher:
             self._end(message, InternalFault(type(error).__name__))
             return False
         if result is None:
+            self._on_concluded()  # an alert does not wait for the model
             return True
         self._count_handled(message)
         if result.decisions or result.operated or self._tells_all:

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_node.conditions import Told
@@ -87,6 +88,7 @@ class TriggerEngine:
         )
         self._deadlines: list[tuple[float, int, Seen, Watch]] = []
         self._turn = itertools.count()
+        self._ended: list[Watch] = []
 
     def requests(self, message: Message, observations: Sequence[Observation]) -> tuple[Request, ...]:
         """Return the requests a message leads to, in the order of observations and of the node file.
@@ -97,16 +99,17 @@ class TriggerEngine:
         user = self._topics.asking_user(message.topic)
         if user is not None:
             return (self._asks.read(message, user=user),)
-        return tuple(
+        told = [
             request
             for observation in observations
             if observation.node in self._readings
             for request in self._observed(message, observation)
-        )
+        ]
+        return _alerts_first([*self._left(self._clock()), *told])
 
     def due(self, now: float) -> tuple[Request, ...]:
         """Return the requests that fall due by the passing of time, up to `now`, earliest first."""
-        due: list[Request] = []
+        due = self._left(now)
         while self._deadlines and self._deadlines[0][0] <= now:
             deadline, _, seen, watch = heapq.heappop(self._deadlines)
             if watch.scheduled == deadline:
@@ -117,7 +120,7 @@ class TriggerEngine:
             if schedule.due(now) is not None:
                 self._memory.note_schedule(trigger)
                 due += self._on_time(trigger, now)
-        return tuple(due)
+        return _alerts_first(due)
 
     def take_changes(self, *, urgent: bool) -> Sequence[StateRow]:
         """Return what changed since it was last taken.
@@ -155,7 +158,9 @@ class TriggerEngine:
         if concerned.asked:
             told = _told(concerned, seen, values, at=at, changed=changed)
             fired = self._fired(concerned, seen, told, at=at)
-        for watch in [*fired, *self._joined(seen, fired, at=at)]:
+        fired += self._joined(seen, fired, at=at)
+        yield from self._alerts(fired, values, at=at)
+        for watch in fired:
             yield self._request(watch.trigger, watch, values, at=min(observation.observed_at, at))
 
     def _hear(self, seen: Seen, message: Message, observation: Observation) -> float:
@@ -173,6 +178,7 @@ class TriggerEngine:
             if known is None or watch.episode.open:
                 self._memory.note_watch(seen, trigger.name, urgent=True)
             if isinstance(watch.episode, Silence):
+                self._note_end(watch, was_open=watch.episode.open, is_open=False)
                 watch.episode.hear(at)
             watch.message_id = message.id
             self._schedule(seen, watch)
@@ -200,9 +206,10 @@ class TriggerEngine:
         episode = watch.episode
         if not isinstance(episode, Holding):
             return False
-        before = episode.stands
+        before, was_open = episode.stands, episode.open
         watch.message_id = seen.message_id
         fires = episode.see(at, holds=holds)
+        self._note_end(watch, was_open=was_open, is_open=episode.open)
         self._settle(seen, watch, urgent=episode.stands != before)
         return fires
 
@@ -213,7 +220,7 @@ class TriggerEngine:
         if deadline is None or deadline > now:
             self._schedule(seen, watch)
             return []
-        values, before = self._values(seen, said={}), episode.stands
+        values, before, was_open = self._values(seen, said={}), episode.stands, episode.open
         fires = False
         if isinstance(episode, Silence):
             fires = episode.ripen(now)
@@ -222,10 +229,12 @@ class TriggerEngine:
             told = _told(alone, seen, values, at=now, changed={})
             fires = episode.ripen(now, holds=watch.asked(told))
         if not isinstance(episode, Joint):
+            self._note_end(watch, was_open=was_open, is_open=episode.open)
             self._settle(seen, watch, urgent=episode.stands != before)
         fired = [watch] if fires else []
         fired += self._joined(seen, fired, at=now)
-        return [self._request(each.trigger, each, values, at=now) for each in fired]
+        alerts = self._alerts(fired, values, at=now)
+        return [*alerts, *(self._request(each.trigger, each, values, at=now) for each in fired)]
 
     def _joined(self, seen: Seen, fired: Sequence[Watch], *, at: float) -> list[Watch]:
         """Return the watches of triggers that others fire, where what has changed fires them."""
@@ -242,9 +251,10 @@ class TriggerEngine:
             episode = watch.episode
             if not isinstance(episode, Joint):
                 continue
-            before = episode.stands
+            before, was_open = episode.stands, episode.open
             if episode.see(at, fired=names, going_on=open_names):
                 joined.append(watch)
+            self._note_end(watch, was_open=was_open, is_open=episode.open)
             watch.message_id = seen.message_id
             if episode.stands != before:
                 seen.watches[trigger.name] = watch
@@ -285,6 +295,50 @@ class TriggerEngine:
         online = state is not None and state.online
         return {**known, **said, "device": {"id": seen.device, "online": online}}
 
+    def _note_end(self, watch: Watch, *, was_open: bool, is_open: bool) -> None:
+        """Take note of an episode that ends and that an alert was told of."""
+        if was_open and not is_open and watch.alert_since is not None:
+            self._ended.append(watch)
+
+    def _alerts(self, fired: Sequence[Watch], values: Mapping[str, Any], *, at: float) -> list[Request]:
+        """Return the alerts that end and begin with a step."""
+        told = []
+        for watch in self._ended:
+            told.append(self._alert(watch, values, at=at, over=True))
+            watch.alert_since = None
+        self._ended.clear()
+        for watch in fired:
+            if watch.trigger.spec.alert is not None:
+                watch.alert_since = at
+                told.append(self._alert(watch, values, at=at, over=False))
+        return told
+
+    def _alert(self, watch: Watch, values: Mapping[str, Any], *, at: float, over: bool) -> Request:
+        request, trigger = self._request(watch.trigger, watch, values, at=at), watch.trigger
+        fields = {name: value for name, value in values.items() if name != "device"}
+        text = trigger.alert(watch.device, fields, max_characters=self._limits.text)
+        since = at if watch.alert_since is None else watch.alert_since
+        return replace(request, kind=RequestKind.ALERT, text=text, began_at=since, over=over)
+
+    def _left(self, now: float) -> list[Request]:
+        """Return the ends of alerts whose triggers are no more."""
+        left, self._memory.left = self._memory.left, []
+        return [
+            Request(
+                id=self._new_id(),
+                kind=RequestKind.ALERT,
+                message_id="",
+                created_at=now,
+                node=each.node,
+                text=f"{each.trigger}: {each.device}, whose trigger was taken away or changed",
+                trigger=each.trigger,
+                device=each.device,
+                began_at=each.since,
+                over=True,
+            )
+            for each in left
+        ]
+
     def _request(
         self, trigger: Trigger, about: Watch | Seen | None, values: Mapping[str, Any], *, at: float
     ) -> Request:
@@ -301,6 +355,11 @@ class TriggerEngine:
             device=device,
             evidence=trigger.evidence(values),
         )
+
+
+def _alerts_first(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """Return requests in their order, alerts before what may have to wait for a model."""
+    return tuple(sorted(requests, key=lambda request: request.kind is not RequestKind.ALERT))
 
 
 def _told(

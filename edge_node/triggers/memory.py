@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -36,6 +36,22 @@ _CLOCK_S = 1.0
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
 
 
+class Left(NamedTuple):
+    """An alert whose trigger is gone.
+
+    Attributes:
+        node: The node.
+        trigger: The name that its trigger had.
+        device: The device.
+        since: When its episode began, seconds since the epoch.
+    """
+
+    node: str
+    trigger: str
+    device: str
+    since: float
+
+
 class Memory:
     """All that is remembered, and which of it changed since it was last taken.
 
@@ -48,6 +64,7 @@ class Memory:
 
     Attributes:
         seen: Node and device to what is remembered of it.
+        left: Alerts that nothing can end any more, to be told as over.
     """
 
     def __init__(
@@ -68,6 +85,7 @@ class Memory:
         self._urgent: dict[Key, None] = {}
         self._later: dict[Key, None] = {}
         self._told_at = -math.inf
+        self.left: list[Left] = []
 
     def device(self, node: str, device: str) -> Seen:
         """Return what is remembered of a device; of a new one, nothing."""
@@ -111,6 +129,7 @@ class Memory:
                     taken_at = float(body["at"])
                 elif not self._take_up(key, body):
                     self._urgent[key] = None  # forgotten on the disk too, since it is no more
+                    self._leave(key, body)
             except _UNREADABLE as error:
                 log.warning("trigger_state_left_out", key=row.key[:200], reason=type(error).__name__)
         for seen in self.seen.values():
@@ -120,6 +139,12 @@ class Memory:
                 # What was moved must not be moved by the same time again after the next restart.
                 if watch.episode.stands != stood[name] or isinstance(watch.episode, Silence):
                     self.note_watch(seen, name, urgent=True)
+
+    def _leave(self, key: Key, body: Mapping[str, Any] | None) -> None:
+        """Take note of an alert that goes on and whose trigger is no more, or fires otherwise now."""
+        match key:
+            case ("watch", str(node), str(name), str(device)) if body and body.get("alert") is not None:
+                self.left.append(Left(node, name, device, float(body["alert"])))
 
     def _body(self, key: Key) -> Mapping[str, Any] | None:
         match key:
@@ -131,6 +156,7 @@ class Memory:
                 return {
                     "of": watch.trigger.digest,
                     "message": watch.message_id,
+                    "alert": watch.alert_since,
                     **watch.episode.as_dict(),
                 }
             case ("device", str(node), str(device)):
@@ -174,6 +200,7 @@ class Memory:
         if trigger is None or trigger.scheduled or body["of"] != trigger.digest:
             return False
         watch = Watch(trigger, device, trigger.episode(), str(body["message"]))
+        watch.alert_since = None if body.get("alert") is None else float(body["alert"])
         if isinstance(watch.episode, Silence):
             watch.episode.heard_at = None if body["open"] is True else float(body.get("heard_at") or 0.0)
         else:

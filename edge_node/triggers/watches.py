@@ -130,6 +130,13 @@ class Trigger:
             return fill(self.spec.say, {**fields, **named}, max_characters=max_characters)
         return default_sentence(self.name, device, fields, max_characters=max_characters)
 
+    def alert(self, device: str, fields: Mapping[str, Any], *, max_characters: int) -> str:
+        """Return the sentence that tells an alert; one whose key is gone meanwhile ends as the trigger's."""
+        if self.spec.alert is None:
+            return self.sentence(device, fields, max_characters=max_characters)
+        named = dict.fromkeys(("device", *self.device_names), device)
+        return fill(self.spec.alert, {**fields, **named}, max_characters=max_characters)
+
 
 @dataclass(slots=True, eq=False)
 class Watch:
@@ -141,6 +148,7 @@ class Watch:
         episode: Where it stands.
         message_id: The last message it rests on.
         scheduled: When somebody looks at it without a message; infinite where nobody does.
+        alert_since: When the episode began that an alert was told of and that goes on; None where none was.
     """
 
     trigger: Trigger
@@ -148,6 +156,7 @@ class Watch:
     episode: Episode
     message_id: str = ""
     scheduled: float = float("inf")
+    alert_since: float | None = None
 
     def asked(self, told: Told) -> bool | None:
         """Return the truth that its episode waits for: of `when`, or while open of what ends it."""

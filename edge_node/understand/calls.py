@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from edge_node.errors import PayloadInvalid
 from edge_node.messages import Grammar
+from edge_node.payloads import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 NONE = "none"
 _LONGEST_TEXT = 120
+_MAX_DEPTH = 8
 # Six digits hold any setting; more would be a model that does not stop.
 _LARGEST_NUMBER = 999_999
 
@@ -40,10 +43,15 @@ def call_grammar(
 
 
 def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
-    """Return name and arguments of the call that `text` is, or None where it is none."""
+    """Return name and arguments of the call that `text` is, or None where it is none.
+
+    Read as strictly as what comes from outside: a grammar of JSON lets a model write half a character, a
+    number that no double holds, or a name twice.
+    """
+    content = text.encode("utf-8", "replace")
     try:
-        call = json.loads(text)
-    except ValueError:
+        call = read_json(content, max_bytes=len(content), max_depth=_MAX_DEPTH)
+    except PayloadInvalid:
         return None
     if not isinstance(call, dict) or not isinstance(call.get("command"), str):
         return None

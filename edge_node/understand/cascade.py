@@ -62,6 +62,8 @@ class Cascade:
         """Return a draft, or what is still open for the model."""
         if request.kind is RequestKind.ALARM:
             return self._rules.draft(request)
+        if request.kind is RequestKind.ALERT:
+            return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
         refusal = self._refusal(request, names)
         if refusal is not None:

@@ -198,8 +198,8 @@ def test_a_wrong_value_of_the_runtime_file_is_told_in_plain_words(
             "    wenn: bearing_c > 85",
             "triggers.hot.wenn",
             (
-                "one of absent, all, any, at, choose, cooldown, debounce, do, every, explain, for, say, "
-                "until, when, within"
+                "one of absent, alert, all, any, at, choose, cooldown, debounce, do, every, explain, for, "
+                "say, until, when, within"
             ),
             "the unknown key 'wenn'",
             "did you mean 'when'?",

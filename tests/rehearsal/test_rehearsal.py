@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import ModelMissing
-from edge_node.messages import Command, CommandState, Decision, NothingDraft, Outgoing
+from edge_node.messages import Command, CommandState, Decision, NothingDraft, Outgoing, RequestKind
 from edge_node.rehearsal import Props, Refusal, Rehearsal
 from tests.rehearsal.stage import Quiet, configuration, rehearsing
 
@@ -60,7 +60,8 @@ def test_time_that_passes_brings_what_falls_due() -> None:
         assert not rehearsal.happenings
         rehearsal.pass_time(2)
         fired = [each for each in rehearsal.happenings if isinstance(each.what, Decision)]
-        assert [(round(each.at_s), each.what.request.trigger) for each in fired] == [(120, "silent")]
+        told = [(round(each.at_s), each.what.request.kind, each.what.request.trigger) for each in fired]
+        assert told == [(120, RequestKind.ALERT, "silent"), (120, RequestKind.ALARM, "silent")]
 
 
 def test_a_month_passes_in_few_steps() -> None:

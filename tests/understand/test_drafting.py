@@ -120,6 +120,9 @@ def test_none_stays_none(drafting: ModelDrafting, ask: Callable[..., Request]) -
         "[]",
         '{"command":"launch","arguments":{}}',
         '{"command":"stop","arguments":3}',
+        '{"command":"stop","arguments":{"pump":"\\ud800"}}',
+        '{"command":"stop","arguments":{"pump":1e999}}',
+        '{"command":"stop","arguments":{"pump":"pump-2","pump":"pump-3"}}',
     ],
 )
 def test_what_is_no_call_of_a_known_command_is_not_understood(
