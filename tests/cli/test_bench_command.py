@@ -60,7 +60,7 @@ def test_without_mosquitto_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
 
 @pytest.mark.models
 def test_the_engine_is_measured_without_any_other() -> None:
-    result = CliRunner().invoke(edge_node, ["bench", "engine", "--rounds", "1", "--json"])
+    result = CliRunner().invoke(edge_node, ["bench", "engine", "--rounds", "1", "--context", "1024", "--json"])
 
     assert result.exit_code == 0, result.output
     measured: dict[str, Any] = json.loads(result.stdout)
@@ -84,7 +84,7 @@ def test_the_engine_is_measured_without_any_other() -> None:
 def test_a_peer_that_is_not_installed_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(Unavailable, match="llama-cpp-python, which runs llama.cpp, is not") as caught:
+    with pytest.raises(Unavailable, match=r"llama-cpp-python, which runs llama\.cpp, is not") as caught:
         check_installed("llama.cpp")
 
     assert caught.value.hint == "pip install 'edge-node[peers]'"
