@@ -60,7 +60,9 @@ def test_without_mosquitto_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
 
 @pytest.mark.models
 def test_the_engine_is_measured_without_any_other() -> None:
-    result = CliRunner().invoke(edge_node, ["bench", "engine", "--rounds", "1", "--context", "1024", "--json"])
+    result = CliRunner().invoke(
+        edge_node, ["bench", "engine", "--rounds", "1", "--context", "1024", "--json"]
+    )
 
     assert result.exit_code == 0, result.output
     measured: dict[str, Any] = json.loads(result.stdout)
