@@ -107,13 +107,14 @@ class EngineBench:
     def _read(self, engines: Mapping[str, EngineProcess], _round: int) -> None:
         asked = self._prompts.fresh(tokens=FRESH_TOKENS, max_tokens=1)
         for name, engine in engines.items():
-            self._note(name, "prefill_s", self._ask(engine, asked)["s"])
+            self._time(name, "prefill", self._ask(engine, asked))
 
     def _write(self, engines: Mapping[str, EngineProcess], _round: int) -> None:
         asked = self._prompts.plain()
         for name, engine in engines.items():
             made = self._ask(engine, asked, what="plain")
             self._note(name, "decode_per_s", made["tokens"] / made["s"])
+            self._note(name, "decode_processor_s", made["processor_s"] / made["tokens"])
 
     def _order(self, engines: Mapping[str, EngineProcess], round_: int) -> None:
         orders = [self._prompts.command(round_ * (_ORDERS + 1) + place) for place in range(_ORDERS + 1)]
@@ -121,14 +122,14 @@ class EngineBench:
             self._ask(engine, orders[0])  # reads the fixed part, which is warm from then on
             for order in orders[1:]:
                 made = self._ask(engine, order)
-                self._note(name, "command_s", made["s"])
+                self._time(name, "command", made)
                 self._note(name, "command_tokens", made["tokens"])
 
     def _quote(self, engines: Mapping[str, EngineProcess], _round: int) -> None:
         asked = self._prompts.quote()
         for name, engine in engines.items():
             made = self._ask(engine, asked)
-            self._note(name, "quote_s", made["s"])
+            self._time(name, "quote", made)
             self._note(name, "quote_tokens", made["tokens"])
 
     def _take_up(self, engines: Mapping[str, EngineProcess], round_: int) -> None:
@@ -170,6 +171,10 @@ class EngineBench:
 
     def _note(self, name: str, what: str, value: float) -> None:
         self._samples[name][what].append(value)
+
+    def _time(self, name: str, what: str, made: Mapping[str, Any]) -> None:
+        self._note(name, f"{what}_s", made["s"])
+        self._note(name, f"{what}_processor_s", made["processor_s"])
 
     def _result(self) -> dict[str, Any]:
         medians = {

@@ -10,11 +10,12 @@ import json
 import sys
 import time
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llama_cpp import Llama, LlamaGrammar
 
-from edge_node.bench.engine_process import answer_until_closed, keep_output_for_answers
+from edge_node.bench.engine_process import Spent, answer_until_closed, keep_output_for_answers
 from edge_node.bench.machine import peak_rss_mb
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ class LlamaEngine:
     def generate(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is written to a prompt under its grammar, and how long it took."""
         grammar = _grammar(asked["schema"], tuple(asked["choices"]))
-        began_s = time.perf_counter()
+        spent = Spent()
         written = list(self._written(asked["tokens"], most=asked["max_tokens"], grammar=grammar))
-        spent_s = time.perf_counter() - began_s
+        times = spent.until_now()
         text = self._model.detokenize(written).decode(errors="replace")
-        return {"s": spent_s, "text": text, "tokens": len(written)}
+        return {**times, "text": text, "tokens": len(written)}
 
     def plain(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return how long it took to write tokens one by one."""
         written = self._written(asked["tokens"], most=_WARMING + asked["max_tokens"], grammar=None)
-        times_s = [time.perf_counter() for _ in written]
-        times_s = times_s[min(_WARMING, len(times_s) - 2) :]
-        return {"s": times_s[-1] - times_s[0], "tokens": len(times_s) - 1}
+        began = [Spent() for _ in islice(written, _WARMING)][-1]
+        tokens = sum(1 for _ in written)
+        return {**began.until_now(), "tokens": tokens}
 
     def memory(self, _asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return the most memory that this process has had."""

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_node.bench.engine_process import answer_until_closed, keep_output_for_answers
+from edge_node.bench.engine_process import Spent, answer_until_closed, keep_output_for_answers
 from edge_node.bench.machine import peak_rss_mb
 from edge_node.messages import Grammar, Turn
 from edge_node.model.decoding import NoGuess, decode
@@ -49,11 +49,10 @@ class OwnEngine:
     def generate(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is written to a prompt under its grammar, and how long it took."""
         turns, grammar = _turns(asked), _grammar(asked)
-        began_s = time.perf_counter()
+        spent = Spent()
         made = self._model.generate(turns, grammar=grammar, max_tokens=asked["max_tokens"])
-        spent_s = time.perf_counter() - began_s
         return {
-            "s": spent_s,
+            **spent.until_now(),
             "text": made.text,
             "prompt_tokens": made.prompt_tokens,
             "cached_tokens": made.cached_tokens,
@@ -94,9 +93,9 @@ class _PlainDecoding:
     def write(self, turns: list[Turn], *, tokens: int) -> dict[str, Any]:
         prompt = self._tokenizer.prompt(turns)
         self._write(prompt, cached=0, tokens=_WARMING)
-        began_s = time.perf_counter()
+        spent = Spent()
         written = self._write(prompt, cached=len(prompt) - 1, tokens=tokens)
-        return {"s": time.perf_counter() - began_s, "tokens": written}
+        return {**spent.until_now(), "tokens": written}
 
     def _write(self, prompt: list[int], *, cached: int, tokens: int) -> int:
         matcher = self._grammars.matcher(_ANY_TEXT)

@@ -110,6 +110,21 @@ class EngineProcess:
         return pipe
 
 
+class Spent:
+    """What passes from its making on, on the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+        self._processor_s = time.process_time()
+
+    def until_now(self) -> dict[str, float]:
+        """Return `s` and `processor_s`; the second hardly knows what else runs on the machine."""
+        return {
+            "s": time.perf_counter() - self._began_s,
+            "processor_s": time.process_time() - self._processor_s,
+        }
+
+
 def answer_until_closed(
     loaded: Mapping[str, Any], *, answers: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 ) -> None:

@@ -287,4 +287,4 @@ def _bytes_of(token: str) -> bytes:
 
 _BYTES = _byte_alphabet()
 # What is not of the alphabet must not pass for the Latin-1 character that it is.
-_LATIN = {byte: 0xFFFD for byte in range(0x100)} | {ord(mark): byte for mark, byte in _BYTES.items()}
+_LATIN = dict.fromkeys(range(0x100), 0xFFFD) | {ord(mark): byte for mark, byte in _BYTES.items()}
