@@ -195,6 +195,7 @@ class Request:
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
         evidence: Why a trigger fired: its conditions as written and the values they saw.
+        context: Label to value: where it is said, such as the area of the device that listens.
     """
 
     id: str
@@ -209,6 +210,7 @@ class Request:
     reply_to: str = ""
     correlation: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    context: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Origin(StrEnum):
@@ -216,6 +218,7 @@ class Origin(StrEnum):
 
     RULE = "rule"
     TEMPLATE = "template"
+    NEAREST = "nearest"
     MODEL = "model"
 
 

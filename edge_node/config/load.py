@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from edge_node.config.across import across_nodes, check_operators
 from edge_node.config.crosscheck import crosscheck
+from edge_node.config.examples import read_examples
 from edge_node.config.loaded import Configuration, Node
 from edge_node.config.models import NodeConfig, RuntimeConfig
 from edge_node.config.source import Document, key_text, read_document
@@ -55,6 +56,19 @@ def load(path: Path) -> Configuration:
     return Configuration(runtime, tuple(node for node, _ in nodes), file)
 
 
+def load_runtime(path: Path) -> Configuration:
+    """Return what the runtime file alone says, without nodes: for those who speak to an edge that runs.
+
+    A node file that is wrong must keep nobody from stopping the edge.
+
+    Raises:
+        ConfigurationInvalid: It holds every problem of the runtime file.
+    """
+    file = path / RUNTIME_FILE if path.is_dir() else path
+    runtime, _ = read_model(file, RuntimeConfig)
+    return Configuration(runtime, (), file)
+
+
 def load_node(path: Path) -> Node:
     """Return one node, from its folder or from its `node.yaml`.
 
@@ -87,8 +101,10 @@ def _read_node(file: Path, problems: list[Problem]) -> tuple[Node, Document] | N
     spec = _validated(document, NodeConfig, problems) if document else None
     if document is None or spec is None:
         return None
-    node = Node(spec, file.parent)
+    examples, faults = read_examples(spec, document, folder=file.parent)
+    node = Node(spec, file.parent, examples)
     problems += crosscheck(node, document)
+    problems += faults
     return node, document
 
 

@@ -226,20 +226,26 @@ def assemble(
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=ModelDrafting(
-            nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
-        ),
+        drafting=_drafting(nodes, twin=twin, models=models),
         gate=gate,
         announcing=announcing,
         journal=journal,
         remembering={"twin": twin, "triggers": triggers},
     )
-    made_by = {"edge_node": __version__, **models.names}
-    verdicts = before.verdicts if before else threading.Lock()
+    verdicts, made_by = before.verdicts if before else threading.Lock(), _made_by(models)
     pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
-    return Assembly(
-        pipeline, announcing, lifecycle, library, twin, _preparation(nodes, models=models), verdicts
+    preparation = _preparation(nodes, models=models)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts)
+
+
+def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:
+    return ModelDrafting(
+        nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
     )
+
+
+def _made_by(models: Models) -> dict[str, str]:
+    return {"edge_node": __version__, **models.names}
 
 
 def _preparation(nodes: Sequence[Node], *, models: Models) -> Preparation:
@@ -286,5 +292,5 @@ def take_up(
     """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
     assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
-    remember(assembly, journal=journal, now=now)
+    remember(assembly.pipeline, twin=assembly.twin, journal=journal, now=now)
     return ended
