@@ -1,7 +1,8 @@
 """llama.cpp, in a process of its own, to be measured beside this project's engine.
 
 The only place that knows the `llama_cpp` library. It gets the same tokens, its own grammars over them, and
-goes on from what it has read, as it does by itself where two prompts begin alike.
+goes on from what it has read, as it does by itself where two prompts begin alike. Its grammars hold letters
+to a rule and leave their cut into tokens open: it may write the same text in more tokens, which are told.
 """
 
 from __future__ import annotations
