@@ -26,6 +26,7 @@ DOORS = {
     "gguf": {"model/gguf_file.py"},
     "hassil": {"understand/templates.py"},
     "iotcore": {"bus/embedded.py"},
+    "llama_cpp": {"bench/engine_llama.py"},
     "llguidance": {"model/grammar.py"},
     "onnxruntime": {"model/session.py"},
     # A client of paho and what it is used for; the bare client is what the bus is measured by.

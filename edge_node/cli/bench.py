@@ -12,11 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_node.bench.bus import BusBench
+from edge_node.bench.engine import PEERS, EngineBench
 from edge_node.bench.message import MessageBench
 from edge_node.bench.rules import RulesBench
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.config.shipped import shipped_folder
+from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
+from edge_node.model.store import ModelStore
+from edge_node.paths import models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +35,7 @@ def bench() -> None:
       edge-node bench message --json
       edge-node bench bus --json
       edge-node bench rules --json
+      edge-node bench engine --peer llama.cpp --json
     """
 
 
@@ -122,6 +127,56 @@ def rules(*, triggers: int, devices: int, rounds: int, as_json: bool) -> None:
         click.echo(json.dumps(measured))
         return
     _show_values(measured)
+
+
+@bench.command()
+@click.argument("name", default=DEFAULT_MODELS[0])
+@click.option("--peer", "peers", multiple=True, type=click.Choice(tuple(PEERS)), help="Another engine.")
+@click.option("--threads", default=2, show_default=True, help="Threads for one run of each engine.")
+@click.option("--context", default=2048, show_default=True, help="Tokens that prompt and answer may have.")
+@click.option("--rounds", default=5, show_default=True, help="How often each engine takes its turn.")
+@json_option
+def engine(
+    name: str, *, peers: tuple[str, ...], threads: int, context: int, rounds: int, as_json: bool
+) -> None:
+    """Measure the engine of a language model, beside others on the same file if you name any.
+
+    Each engine runs in a process of its own; they take turns with the same prompts. prefill_ratio,
+    decode_ratio, command_ratio, quote_ratio: how many times as fast as the first peer this engine reads,
+    writes token by token, takes an order and quotes. warm_prefix_ratio, restored_prefix_ratio: how many
+    times as early the first token comes over a kept beginning, and after a restart. bandwidth_share:
+    writing, as a share of what reading all weights for each token allows. Peers come with edge-node[peers].
+
+    \b
+    Examples:
+      edge-node bench engine --json
+      edge-node bench engine --peer llama.cpp --json
+      edge-node bench engine ~/models/tiny-llama.Q8_0.gguf --threads 4
+    """
+    model = ModelStore(models_folder(), catalogue=Catalogue.load()).locate(name)
+    with tempfile.TemporaryDirectory(prefix="edge-node-bench-") as folder, progress_bars() as bars:
+        measured = EngineBench(
+            model,
+            gguf=_gguf(name, model),
+            peers=list(dict.fromkeys(peers)),
+            threads=threads,
+            context=context,
+            rounds=rounds,
+            scratch=Path(folder),
+            progress=bars,
+        ).run()
+    if as_json:
+        click.echo(json.dumps(measured))
+        return
+    _show_values({key: value for key, value in measured.items() if not isinstance(value, dict)})
+    for engine_name, medians in measured["medians"].items():
+        _show_values({f"{engine_name} {key}": value for key, value in medians.items()})
+
+
+def _gguf(name: str, model: Path) -> Path | None:
+    """Return the GGUF file that a model was built from, if it was from one."""
+    file = Path(name).expanduser() if name.endswith(".gguf") else model.parent / "model.gguf"
+    return file if file.is_file() else None
 
 
 def _show_values(measured: Mapping[str, Any]) -> None:

@@ -194,8 +194,7 @@ class Tokenizer:
         found = []
         for index in range(self.size):
             token = str(self._encoder.id_to_token(index) or "")
-            plain = index not in special and all(character in _BYTES for character in token)
-            found.append(bytes(_BYTES[character] for character in token) if plain else token.encode())
+            found.append(token.encode() if index in special else _bytes_of(token))
         return found
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
@@ -278,4 +277,14 @@ def _byte_alphabet() -> dict[str, int]:
     }
 
 
+def _bytes_of(token: str) -> bytes:
+    """Return the bytes that a token stands for; those of its own text where it is not of the alphabet."""
+    try:
+        return token.translate(_LATIN).encode("latin-1")
+    except UnicodeEncodeError:
+        return token.encode()
+
+
 _BYTES = _byte_alphabet()
+# What is not of the alphabet must not pass for the Latin-1 character that it is.
+_LATIN = dict.fromkeys(range(0x100), 0xFFFD) | {ord(mark): byte for mark, byte in _BYTES.items()}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,10 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from edge_node.bench.engine import check_installed
+from edge_node.bench.engine_process import EngineProcess
 from edge_node.cli import edge_node
-from edge_node.errors import Unavailable
+from edge_node.errors import ModelError, Unavailable
 from tests.brokers import require_mosquitto
 
 if TYPE_CHECKING:
@@ -53,3 +56,44 @@ def test_without_mosquitto_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
         CliRunner().invoke(edge_node, ["bench", "bus"], catch_exceptions=False)
 
     assert caught.value.hint == "apt install mosquitto"
+
+
+@pytest.mark.models
+def test_the_engine_is_measured_without_any_other() -> None:
+    result = CliRunner().invoke(
+        edge_node, ["bench", "engine", "--rounds", "1", "--context", "1024", "--json"]
+    )
+
+    assert result.exit_code == 0, result.output
+    measured: dict[str, Any] = json.loads(result.stdout)
+    own = measured["medians"]["edge-node"]
+    for kind in ("prefill", "decode", "command", "quote"):
+        assert measured[f"{kind}_ratio"] is None
+        assert min(value for key, value in own.items() if key.startswith(kind)) > 0
+    assert measured["peer_rss_mb"] is None
+    assert measured["peer_reason"] == "no peer was named; --peer llama.cpp"
+    assert measured["warm_prefix_ratio"] == pytest.approx(
+        own["cold_first_token_s"] / own["warm_first_token_s"], rel=0.05
+    )
+    assert measured["restored_prefix_ratio"] > 1
+    assert measured["rss_mb"] == pytest.approx(own["peak_rss_mb"], abs=0.1)
+    assert measured["load_s"] > 0
+    assert 0 < measured["bandwidth_share"] < 1
+    assert own["command_tokens"] > 15
+    assert own["quote_tokens"] > 50
+
+
+def test_a_peer_that_is_not_installed_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(Unavailable, match=r"llama-cpp-python, which runs llama\.cpp, is not") as caught:
+        check_installed("llama.cpp")
+
+    assert caught.value.hint == "pip install 'edge-node[peers]'"
+
+
+def test_an_engine_that_does_not_start_ends_the_measurement(tmp_path: Path) -> None:
+    settings = {"folder": str(tmp_path), "threads": 1, "context": 64, "prefixes": str(tmp_path)}
+
+    with pytest.raises(ModelError, match="came the end of its process"):
+        EngineProcess("edge_node.bench.engine_own", settings=settings)
