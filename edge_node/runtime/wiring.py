@@ -26,6 +26,7 @@ from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.model_queue import ModelQueue
 from edge_node.runtime.preparation import Preparation
 from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration, Node
+    from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -162,6 +164,7 @@ class Assembly(Generic[Manuals]):
         twin: What is known of devices.
         preparation: What has the fixed parts of prompts ready; begun once all else runs.
         verdicts: Held for each verdict, whichever configuration it is on.
+        model_queue: What waits for the model, of whichever configuration.
     """
 
     pipeline: Pipeline
@@ -171,6 +174,7 @@ class Assembly(Generic[Manuals]):
     twin: DeviceTwin
     preparation: Preparation
     verdicts: threading.Lock
+    model_queue: ModelQueue[Any]
 
     def take_over(self, before: Assembly[Manuals]) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows of devices and episodes."""
@@ -209,19 +213,14 @@ def assemble(
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
+    model_queue = before.model_queue if before else ModelQueue[Any](runtime.limits.queue, clock=clock)
+    desk = partial(OperatorDesk, runtime, topics=topics, stop=stop, ask_reload=ask_reload)
+    signatures = Signatures(configuration.keys, counters=journal)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(
-            runtime,
-            topics=topics,
-            lifecycle=lifecycle,
-            gate=gate,
-            stop=stop,
-            twin=twin,
-            decisions=journal.archive,
-            signatures=Signatures(configuration.keys, counters=journal),
-            ask_reload=ask_reload,
+        operations=desk(
+            lifecycle=lifecycle, gate=gate, twin=twin, decisions=journal.archive, signatures=signatures
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
@@ -234,11 +233,21 @@ def assemble(
         journal=journal,
         remembering={"twin": twin, "triggers": triggers},
     )
-    made_by = {"edge_node": __version__, **models.names}
     verdicts = before.verdicts if before else threading.Lock()
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
-    return Assembly(
-        pipeline, announcing, lifecycle, library, twin, _preparation(nodes, models=models), verdicts
+    pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
+    preparation = _preparation(nodes, models=models)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue)
+
+
+def _pipeline(
+    stages: Stages, *, runtime: RuntimeConfig, models: Models, verdicts: threading.Lock
+) -> Pipeline:
+    return Pipeline(
+        stages,
+        passages=runtime.knowledge.passages,
+        deadline_s=runtime.model.deadline,
+        made_by={"edge_node": __version__, **models.names},
+        one_at_a_time=verdicts,
     )
 
 

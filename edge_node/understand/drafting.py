@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_node.config.loaded import Node
     from edge_node.messages import Draft, Generation, Open, Passage, Request, Turn
-    from edge_node.protocols import Embedder, LanguageModel, Twin
+    from edge_node.protocols import Attention, Embedder, LanguageModel, Twin
     from edge_node.understand.grounding import Ground
 
 _MOST_TOKENS = 128
@@ -54,19 +54,30 @@ class ModelDrafting:
         self._answering = Answering(embedder=embedder, model=model)
 
     def draft(
-        self, request: Request, matter: Open, passages: Sequence[Passage]
+        self,
+        request: Request,
+        matter: Open,
+        passages: Sequence[Passage],
+        *,
+        attention: Attention | None = None,
     ) -> tuple[Draft, Mapping[str, object]]:
-        """Return a draft and what the model read and wrote."""
+        """Return a draft and what the model read and wrote; raises as `Drafting.draft` does."""
         if matter.question:
-            return self._answering.draft(request, matter, passages)
+            return self._answering.draft(request, matter, passages, attention=attention)
         node = self._nodes.get(matter.node)
         names = [name for name in matter.commands if node is not None and name in node.spec.commands]
         if node is None or not names:
             return NothingDraft(matter.node, "no command comes into question"), {}
-        return self._command(request, matter, node=node, names=names)
+        return self._command(request, matter, node=node, names=names, attention=attention)
 
     def _command(
-        self, request: Request, matter: Open, *, node: Node, names: Sequence[str]
+        self,
+        request: Request,
+        matter: Open,
+        *,
+        node: Node,
+        names: Sequence[str],
+        attention: Attention | None,
     ) -> tuple[Draft, Mapping[str, object]]:
         ground = self._ground(request, node)
         # Only a device that was named can be meant; where none was, all are shown, and the answer asks back.
@@ -75,7 +86,8 @@ class ModelDrafting:
         commands = {name: node.spec.commands[name] for name in names}
         grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
         model = self._adapted.get(node.name, self._model)
-        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS)
+        check = attention.check if attention else None
+        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS, check=check)
         return self._read(generation, node=node, names=names, ground=ground), record_of(turns, generation)
 
     def _prompt(
