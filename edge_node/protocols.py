@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Operated,
         Outgoing,
         Passage,
+        Quotation,
         Request,
         StateRow,
         Turn,
@@ -166,6 +167,9 @@ class Attention(Protocol):
         Raises:
             EdgeNodeError: Its deadline has passed, or it was taken back.
         """
+
+    def tell(self, quotation: Quotation) -> None:
+        """Let who asked hear a quotation that the answer will hold, where that is wanted."""
 
 
 class Drafting(Protocol):

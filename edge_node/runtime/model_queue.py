@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Wanted
+    from edge_node.messages import Quotation, Wanted
+    from edge_node.runtime.streams import Streams
 
 Work = TypeVar("Work")
 
@@ -49,6 +50,7 @@ class Place(Generic[Work]):
         waited_s: Seconds it waited.
         refusal: Why nothing is to be made of it any more, or None.
         settled: Whether what was made of it counts, so that it cannot be taken back.
+        told: How many pieces of its answer who asked was told.
     """
 
     work: Work
@@ -60,6 +62,7 @@ class Place(Generic[Work]):
     waited_s: float = 0.0
     refusal: EdgeNodeError | None = None
     settled: bool = False
+    told: int = 0
 
     @property
     def turn(self) -> tuple[int, int]:
@@ -85,6 +88,12 @@ class Place(Generic[Work]):
         """
         self.queue.settle(self)
 
+    def tell(self, quotation: Quotation) -> None:
+        """Let who asked hear a quotation that the answer will hold, where that is wanted."""
+        if self.queue.streams is not None:
+            self.queue.streams.tell(self.wanted.request, quotation, number=self.told)
+            self.told += 1
+
 
 class ModelQueue(Generic[Work]):
     """A bounded queue: alarms before orders before questions, and who came first among them.
@@ -97,10 +106,12 @@ class ModelQueue(Generic[Work]):
     Args:
         limit: Most requests that wait.
         clock: Seconds since the epoch, by the clock of the deadlines.
+        streams: The way of pieces to who asked; None where nobody can hear them.
     """
 
-    def __init__(self, limit: int, *, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: int, *, clock: Callable[[], float], streams: Streams | None = None) -> None:
         self.limit = limit
+        self.streams = streams
         self._clock = clock
         self._changed = threading.Condition()
         self._waiting: list[Place[Work]] = []

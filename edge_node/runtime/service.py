@@ -159,6 +159,7 @@ class Service:
             journal=self._journal,
             stop=self._latch,
             clock=self._clock,
+            publish=self._bus.publish,
             ask_reload=self._reloading.request,
             before=before,
         )

@@ -30,6 +30,7 @@ from edge_node.runtime.model_queue import ModelQueue
 from edge_node.runtime.preparation import Preparation
 from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
+from edge_node.runtime.streams import Streams
 from edge_node.signing import Signatures
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration, Node
     from edge_node.config.models import RuntimeConfig
-    from edge_node.messages import Command
+    from edge_node.messages import Command, Outgoing
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
@@ -182,7 +183,7 @@ class Assembly(Generic[Manuals]):
         return self.pipeline
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - a part each
     configuration: Configuration,
     *,
     models: Models,
@@ -190,6 +191,7 @@ def assemble(
     journal: Journal,
     stop: StopLatch,
     clock: SteadyClock,
+    publish: Callable[[Outgoing], None] | None = None,
     ask_reload: Callable[[str, str], None] | None = None,
     before: Assembly[Manuals] | None = None,
 ) -> Assembly[Manuals]:
@@ -202,6 +204,7 @@ def assemble(
         journal: The journal.
         stop: What an operational stop latches.
         clock: Wall clock, seconds since the epoch.
+        publish: Hands a message to the broker that nobody keeps; None where there is no broker.
         ask_reload: Told the user and the correlation of who asks to have the files read again.
         before: What runs now, which hands on the commands under way; the caller hands on devices and
             episodes with `take_over`, between two messages.
@@ -213,14 +216,21 @@ def assemble(
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
-    model_queue = before.model_queue if before else ModelQueue[Any](runtime.limits.queue, clock=clock)
-    desk = partial(OperatorDesk, runtime, topics=topics, stop=stop, ask_reload=ask_reload)
+    streams = Streams(announcing, publish=publish) if publish else None
+    model_queue = ModelQueue[Any](runtime.limits.queue, clock=clock, streams=streams)
+    model_queue = before.model_queue if before else model_queue
+    desk = partial(OperatorDesk, runtime, stop=stop, ask_reload=ask_reload, take_back=model_queue.cancel)
     signatures = Signatures(configuration.keys, counters=journal)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
         operations=desk(
-            lifecycle=lifecycle, gate=gate, twin=twin, decisions=journal.archive, signatures=signatures
+            topics=topics,
+            lifecycle=lifecycle,
+            gate=gate,
+            twin=twin,
+            decisions=journal.archive,
+            signatures=signatures,
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),

@@ -20,7 +20,7 @@ from edge_node.understand.record import record_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.messages import Open, Passage, Request, Turn
+    from edge_node.messages import Open, Passage, Quotation, Request, Turn
     from edge_node.protocols import Attention, Embedder, LanguageModel
     from edge_node.understand.evidence import Evidence, Findings
     from edge_node.understand.quotation import Span
@@ -73,10 +73,12 @@ class Answering:
             node = matter.node or (passages[0].node if passages else "")
             return AnswerDraft(node), {**record, "chosen": "nothing tells it"}
         runs = [steps] if steps else _runs(findings.spans, passages)
+        if attention:
+            for quotation in _quotations(runs, passages):
+                attention.tell(quotation)
         runs, chosen = self._ordered(request.text, runs, attention=attention)
-        quotations = [quote(passages[run[0].passage], text=run_text(run)) for run in runs]
         node = matter.node or passages[runs[0][0].passage].node
-        return AnswerDraft(node, tuple(filter(None, quotations))), {**record, **chosen}
+        return AnswerDraft(node, _quotations(runs, passages)), {**record, **chosen}
 
     def _ordered(
         self, question: str, runs: list[tuple[Span, ...]], *, attention: Attention | None
@@ -86,7 +88,7 @@ class Answering:
         # The strongest come first: what does not fit is the weakest, quoted all the same but not chosen from.
         while len(texts) > 1 and self._too_long(question_turns(question, texts)):
             texts.pop()
-        left_out = {"not_shown_to_model": len(runs) - len(texts)} if len(texts) < len(runs) else {}
+        left_out = {"left_out": {"excerpts": len(runs) - len(texts)}} if len(texts) < len(runs) else {}
         if len(texts) == 1:
             return runs, left_out
         turns = question_turns(question, texts)
@@ -109,6 +111,12 @@ def grammar_for(texts: Sequence[str]) -> Grammar:
     """Return the grammar of exactly one of the excerpts, with its number."""
     choices = " | ".join(json.dumps(line, ensure_ascii=False) for line in _lines(texts))
     return Grammar(f"start: {choices}\n", kind="lark")
+
+
+def _quotations(runs: Sequence[Sequence[Span]], passages: Sequence[Passage]) -> tuple[Quotation, ...]:
+    """Return what is quoted; the model only chooses which stands first."""
+    quoted = (quote(passages[run[0].passage], text=run_text(run)) for run in runs)
+    return tuple(quotation for quotation in quoted if quotation is not None)
 
 
 def _lines(texts: Sequence[str]) -> list[str]:

@@ -140,6 +140,7 @@ class Hall:
         self._turned = before._turned if before else [clock]
         self.verdicts = before.verdicts if before else threading.Lock()
         self.drafting = SaidDrafting()
+        self.take_back: Callable[[str, str], bool] = lambda *_: False
         self.manuals = HeldManuals()
         self.journal = before.journal if before else Journal.open(folder / "journal.db", clock=self.clock)
         nodes = [Node(NodeConfig.model_validate(spec), Path())]
@@ -163,6 +164,7 @@ class Hall:
                 stop=latch,
                 twin=self.twin,
                 decisions=self.journal.archive,
+                take_back=lambda user, correlation: self.take_back(user, correlation),  # noqa: PLW0108 - a test sets it
             ),
             triggers=self.triggers,
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
@@ -201,6 +203,12 @@ class Hall:
         topic = f"plant/{device}/telemetry"
         return self.received(
             Message(new_id(), topic, json.dumps(values).encode(), self.now, qos=1, durable=True)
+        )
+
+    def operate(self, operation: str, *, user: str = "ada", **body: str) -> Message:
+        topic = TOPICS.operation(user, operation)
+        return self.received(
+            Message(new_id(), topic, json.dumps(body).encode(), self.now, qos=1, durable=True)
         )
 
     def ask(self, payload: str | bytes, *, user: str = "ada", **properties: Any) -> Message:

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from edge_node.announcing import Announcing
 from edge_node.identifiers import new_id
-from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, Origin
+from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, Origin, Outgoing
 from edge_node.runtime.backlog import Backlog
-from edge_node.runtime.dispatcher import Dispatcher
+from edge_node.runtime.dispatcher import Dispatcher, Walk
 from edge_node.runtime.model_queue import ModelQueue
+from edge_node.runtime.streams import Streams
 from tests.runtime.hall import DEADLINE_S as DEADLINE_OF_HALL_S
-from tests.runtime.hall import TOPICS, Hall
+from tests.runtime.hall import QUOTATION, TOPICS, Hall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,13 +33,17 @@ class Desk:
         self.may_end = threading.Event()
         self.backlog = Backlog(limit)
         self._concluded = threading.Condition()
+        self.pieces: list[Outgoing] = []
+        streams = Streams(Announcing(TOPICS, clock=hall.clock), publish=self.pieces.append)
+        self.model_queue = ModelQueue[Walk](limit, clock=hall.clock, streams=streams)
+        hall.take_back = self.model_queue.cancel
         self.dispatcher = Dispatcher(
             hall.pipeline,
             backlog=self.backlog,
             unfinished=hall.journal.unfinished,
             on_concluded=self._on_concluded,
             clock=hall.clock,
-            model_queue=ModelQueue(limit, clock=hall.clock),
+            model_queue=self.model_queue,
         )
 
     def _on_concluded(self) -> None:
@@ -428,4 +435,98 @@ def test_a_stop_ends_the_model_between_tokens_and_the_message_comes_again(
     second = make_desk()
     second.dispatcher.start()
     second.wait_for(second.replies)
+    assert hall.journal.unfinished() == ()
+
+
+def test_a_question_that_its_user_takes_back_is_not_shown_to_the_model(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"waits"))
+    desk.backlog.put(hall.operate("cancel", user="eve", request="waits"))
+    desk.backlog.put(hall.operate("cancel", request="waits"))
+
+    desk.wait_for(desk.replies)
+    desk.may_end.set()
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    taken_back, thought = desk.replies()
+    assert (taken_back["corr"], taken_back["data"]["code"]) == ("waits", "cancelled")
+    assert (thought["corr"], thought["type"]) == ("thinking", "answer")
+    (refused,) = hall.bodies(TOPICS.operation_response("eve", "cancel"))
+    assert refused["data"]["error"]["code"] == "request_unknown"
+    (done,) = hall.bodies(TOPICS.operation_response("ada", "cancel"))
+    assert (done["type"], done["data"]["final"]) == ("response", True)
+    assert [request.correlation for request in hall.drafting.asked] == ["thinking"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_a_question_may_be_taken_back_while_the_model_thinks_and_not_afterwards(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.operate("cancel", request="thinking"))
+    desk.wait_for(lambda: hall.bodies(TOPICS.operation_response("ada", "cancel")))
+    desk.may_end.set()
+    desk.wait_for(desk.replies)
+    desk.backlog.put(hall.operate("cancel", request="thinking"))
+    desk.wait_for(lambda: len(hall.bodies(TOPICS.operation_response("ada", "cancel"))) == 2)
+
+    (reply,) = desk.replies()
+    assert (reply["type"], reply["data"]["code"]) == ("nothing", "cancelled")
+    _, late = hall.bodies(TOPICS.operation_response("ada", "cancel"))
+    assert late["data"]["error"]["code"] == "request_unknown"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_pieces_go_to_the_stream_of_who_asked_for_them(
+    hall: Hall, make_desk: Callable[..., Desk], *, wanted: bool
+) -> None:
+    def tell(*_: Any) -> AnswerDraft:
+        attention = hall.drafting.attention
+        assert attention is not None
+        for _ in range(2):
+            attention.tell(QUOTATION)
+        return AnswerDraft("pump-guard", (QUOTATION, QUOTATION))
+
+    hall.drafting.say = tell
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.backlog.put(
+        hall.ask(f'{{"text": "{QUESTION}", "correlation": "c-1", "stream": {str(wanted).lower()}}}')
+    )
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    bodies = [json.loads(piece.payload) for piece in desk.pieces]
+    assert {(piece.topic, piece.qos, piece.retain) for piece in desk.pieces} <= {
+        ("edge/v1/hall-3/reply/ada/stream", 0, False)
+    }
+    assert [(body["type"], body["corr"], body["data"]["seq"], body["data"]["final"]) for body in bodies] == [
+        ("piece", "c-1", 0, False),
+        ("piece", "c-1", 1, False),
+    ] * wanted
+    assert all(body["data"]["text"] in reply["data"]["text"] for body in bodies)
+
+
+def test_an_order_whose_own_deadline_passed_before_it_was_handled_is_not_done(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    hall.ask('{"text": "set pump-1 to 40 percent", "deadline": "10s"}', correlation=b"json")
+    hall.ask("set pump-1 to 30 percent", correlation=b"property", expires_at=hall.now + 10.0)
+    hall.now += 11.0
+    desk = make_desk()
+
+    desk.dispatcher.start()
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    assert [(reply["corr"], reply["data"]["code"]) for reply in desk.replies()] == [
+        ("json", "deadline"),
+        ("property", "deadline"),
+    ]
+    assert hall.journal.open_commands() == ()
     assert hall.journal.unfinished() == ()
