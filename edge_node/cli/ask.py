@@ -11,7 +11,7 @@ import click
 
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client, Reply
-from edge_node.config.load import load
+from edge_node.config.load import load_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def ask(  # noqa: PLR0913 - an option each
       edge-node ask slow pump two down to forty percent
       edge-node ask --user ada --json "is the rover charging?"
     """
-    runtime = load(find_config(config)).runtime
+    runtime = load_runtime(find_config(config)).runtime
     with Client(runtime.broker, edge=runtime.group or runtime.edge, user=user or getpass.getuser()) as client:
         reply = Reply("nothing", "", final=False, data={})
         pieces: list[str] = []

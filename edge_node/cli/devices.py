@@ -13,7 +13,7 @@ from rich.text import Text
 
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client
-from edge_node.config.load import load
+from edge_node.config.load import load, load_runtime
 from edge_node.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def devices(
       edge-node devices --node pump-guard -v
       edge-node devices --json
     """
-    configuration = load(find_config(config))
+    configuration = load(find_config(config)) if node else load_runtime(find_config(config))
     names = [each.name for each in configuration.nodes]
     if node and node not in names:
         raise ConfigurationError(

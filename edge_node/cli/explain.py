@@ -15,7 +15,7 @@ import click
 from edge_node.cli.operate import show
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client
-from edge_node.config.load import load
+from edge_node.config.load import load_runtime
 from edge_node.config.scalars import seconds
 from edge_node.errors import BusError, NotPermitted
 from edge_node.journal.archive import MAX_HISTORY, Archive
@@ -163,7 +163,7 @@ def history(  # noqa: PLR0913 - an option each
 
 def _write(file: Path, config: Path | None, look: Callable[[Archive], Sequence[Message]]) -> None:
     """Write the messages that are found into a recording that only its owner may read."""
-    messages = _read(load(find_config(config)).state / JOURNAL_FILE, look)
+    messages = _read(load_runtime(find_config(config)).state / JOURNAL_FILE, look)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.writelines(f"{line}\n" for line in recording(messages))
     click.echo(f"{file}: {len(messages)} messages; play them with `edge-node replay {file}`", err=True)
@@ -177,7 +177,7 @@ def _asked(
     user: str | None,
 ) -> Mapping[str, Any]:
     """Return what the running edge answers, or else what its journal holds where it may be read here."""
-    configuration = load(config)
+    configuration = load_runtime(config)
     journal = configuration.state / JOURNAL_FILE
     readable = os.access(journal, os.R_OK)
     if readable and not in_use(configuration.state):

@@ -13,7 +13,7 @@ import click
 
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client
-from edge_node.config.load import load
+from edge_node.config.load import load_runtime
 from edge_node.signing import Statement, sign
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def approve(
     if key_file is not None:
         # Milliseconds since the epoch only grow, and need no file to count in.
         counter = time.time_ns() // 1_000_000
-        edge = load(find_config(config)).runtime.edge
+        edge = load_runtime(find_config(config)).runtime.edge
         said = Statement(edge, "approve", command_id, user or getpass.getuser(), counter)
         body |= {"counter": str(counter), "signature": sign(said, key_file=key_file)}
     _operate("approve", config=config, user=user, timeout_s=timeout_s, as_json=as_json, **body)
@@ -121,7 +121,7 @@ def _operate(
     as_json: bool,
     **body: str,
 ) -> None:
-    runtime = load(find_config(config)).runtime
+    runtime = load_runtime(find_config(config)).runtime
     with Client(runtime.broker, edge=runtime.edge, user=user or getpass.getuser()) as client:
         reply = client.operate(operation, timeout_s=timeout_s, **body)
     show(reply, as_json=as_json)

@@ -12,7 +12,7 @@ import click
 from edge_node.cli.operate import show
 from edge_node.cli.options import config_option, find_config, json_option
 from edge_node.client import Client, Reply
-from edge_node.config.load import load
+from edge_node.config.load import load_runtime
 from edge_node.errors import ConfigurationError
 from edge_node.runtime.state_lock import StateLock
 from edge_node.stop.latch import told
@@ -45,7 +45,7 @@ def stop(
       edge-node stop --reason "someone is in the cell"
       edge-node stop --reset --user ada
     """
-    configuration = load(find_config(config))
+    configuration = load_runtime(find_config(config))
     name = user or getpass.getuser()
     reply = _reset_at_rest(configuration, user=name) if reset else None
     if reply is None:

@@ -55,6 +55,19 @@ def load(path: Path) -> Configuration:
     return Configuration(runtime, tuple(node for node, _ in nodes), file)
 
 
+def load_runtime(path: Path) -> Configuration:
+    """Return what the runtime file alone says, without nodes: for those who speak to an edge that runs.
+
+    A node file that is wrong must keep nobody from stopping the edge.
+
+    Raises:
+        ConfigurationInvalid: It holds every problem of the runtime file.
+    """
+    file = path / RUNTIME_FILE if path.is_dir() else path
+    runtime, _ = read_model(file, RuntimeConfig)
+    return Configuration(runtime, (), file)
+
+
 def load_node(path: Path) -> Node:
     """Return one node, from its folder or from its `node.yaml`.
 

@@ -5,7 +5,7 @@ Knows the pipeline, the twin and the journal; knows nothing of what is remembere
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -14,19 +14,19 @@ from edge_node.errors import JournalError
 if TYPE_CHECKING:
     from edge_node.journal.journal import Journal
     from edge_node.pipeline import Pipeline
-    from edge_node.runtime.wiring import Assembly
+    from edge_node.twin import DeviceTwin
 
 log = structlog.get_logger(__name__)
 
 
-def remember(assembly: Assembly[Any], *, journal: Journal, now: float) -> None:
+def remember(pipeline: Pipeline, *, twin: DeviceTwin, journal: Journal, now: float) -> None:
     """Let the stages know what was saved, and the twin what was journaled after that.
 
     To be called before the first message. A crash takes what was not saved; what came with QoS 1 stands in
     the journal all the same, as far back as any value counts.
     """
-    assembly.pipeline.restore()
-    assembly.twin.recall(journal.recent(since=now - assembly.twin.longest_stale_s))
+    pipeline.restore()
+    twin.recall(journal.recent(since=now - twin.longest_stale_s))
 
 
 def save(pipeline: Pipeline) -> None:

@@ -217,27 +217,20 @@ def assemble(  # noqa: PLR0913 - a part each
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     streams = Streams(announcing, publish=publish) if publish else None
-    model_queue = ModelQueue[Any](runtime.limits.queue, clock=clock, streams=streams)
-    model_queue = before.model_queue if before else model_queue
-    desk = partial(OperatorDesk, runtime, stop=stop, ask_reload=ask_reload, take_back=model_queue.cancel)
-    signatures = Signatures(configuration.keys, counters=journal)
+    model_queue = (
+        before.model_queue if before else ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
+    )
+    desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
         operations=desk(
-            topics=topics,
-            lifecycle=lifecycle,
-            gate=gate,
-            twin=twin,
-            decisions=journal.archive,
-            signatures=signatures,
+            lifecycle=lifecycle, gate=gate, twin=twin, ask_reload=ask_reload, take_back=model_queue.cancel
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=ModelDrafting(
-            nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
-        ),
+        drafting=_drafting(nodes, twin=twin, models=models),
         gate=gate,
         announcing=announcing,
         journal=journal,
@@ -249,6 +242,20 @@ def assemble(  # noqa: PLR0913 - a part each
     return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue)
 
 
+def _desk(
+    configuration: Configuration, *, topics: EdgeTopics, stop: StopLatch, journal: Journal
+) -> Callable[..., OperatorDesk]:
+    """Return what makes the desk of operators, which lacks only the stages it speaks to."""
+    return partial(
+        OperatorDesk,
+        configuration.runtime,
+        topics=topics,
+        stop=stop,
+        decisions=journal.archive,
+        signatures=Signatures(configuration.keys, counters=journal),
+    )
+
+
 def _pipeline(
     stages: Stages, *, runtime: RuntimeConfig, models: Models, verdicts: threading.Lock
 ) -> Pipeline:
@@ -256,9 +263,19 @@ def _pipeline(
         stages,
         passages=runtime.knowledge.passages,
         deadline_s=runtime.model.deadline,
-        made_by={"edge_node": __version__, **models.names},
+        made_by=_made_by(models),
         one_at_a_time=verdicts,
     )
+
+
+def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:
+    return ModelDrafting(
+        nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
+    )
+
+
+def _made_by(models: Models) -> dict[str, str]:
+    return {"edge_node": __version__, **models.names}
 
 
 def _preparation(nodes: Sequence[Node], *, models: Models) -> Preparation:
@@ -305,5 +322,5 @@ def take_up(
     """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
     assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
-    remember(assembly, journal=journal, now=now)
+    remember(assembly.pipeline, twin=assembly.twin, journal=journal, now=now)
     return ended

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.broker]
 _READY_S = 15.0
+_SETTLED_EVERY = 10
+_PER_S = 20.0
 
 
 def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(
@@ -27,12 +29,14 @@ def test_a_kill_at_any_moment_loses_nothing_and_repeats_nothing(
     chance = random.Random(1)
     with report.row(KILL) as noted, plant(tmp_path, nursery=nursery) as site:
         site.start(cold=True)
-        site.feeder.start(per_s=60.0)
+        site.feeder.start(per_s=_PER_S)
         for number in range(KILL.count):
             in_the_start = number % 4 == 3
             site.edge.ended.wait(chance.uniform(0.0, 0.8))
             site.edge.kill()
             site.start(wait=not in_the_start)
+            if number % _SETTLED_EVERY == _SETTLED_EVERY - 1:
+                site.catch_up()
         site.feeder.stop()
         site.edge.kill()
         site.start(cold=True)
@@ -51,12 +55,15 @@ def test_a_kill_at_each_labelled_point_loses_nothing_and_repeats_nothing(
     deaths = [place for place in range(len(LABELS)) for _ in range(LABEL.count)]
     with report.row(LABEL, times=len(deaths)) as noted, plant(tmp_path, nursery=nursery) as site:
         site.start()
-        site.feeder.start(per_s=60.0)
+        site.feeder.start(per_s=_PER_S)
         for place in deaths:
             site.edge.kill()
             edge = site.start(wait=False, label=place, passes=chance.randint(1, 6))
             assert edge.ended.wait(60.0), f"{LABELS[place].name} was never passed; {site.last_words()}"
             assert edge.status == -9, f"{LABELS[place].name}: {edge.status}; {site.last_words()}"
+            if chance.random() < 1 / _SETTLED_EVERY:
+                site.start()
+                site.catch_up()
         site.feeder.stop()
         site.start()
         site.drain()

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_node.config.load import load, load_node
+from edge_node.config.load import load, load_node, load_runtime
 from edge_node.errors import ConfigurationInvalid, Problem
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ def test_a_good_folder_becomes_a_configuration(plant: Any) -> None:
 
 def test_the_runtime_file_itself_may_be_named(plant: Any) -> None:
     assert load(plant.runtime) == load(plant.folder)
+
+
+def test_a_broken_node_keeps_nobody_from_speaking_to_the_edge(plant: Any) -> None:
+    runtime = load(plant.folder).runtime
+    plant.node.write_text("edge_node: 2\n")
+
+    assert problems(plant.folder)
+    assert load_runtime(plant.folder).runtime == load_runtime(plant.runtime).runtime == runtime
 
 
 def test_a_node_loads_from_its_folder_and_from_its_file(plant: Any) -> None:
