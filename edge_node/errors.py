@@ -562,10 +562,9 @@ class DeadlinePassed(EdgeNodeError):
     code = "deadline"
     retryable = True
 
-    def __init__(self, *, limit_s: float, late_s: float) -> None:
+    def __init__(self, *, late_s: float) -> None:
         super().__init__(
-            f"deadline: expected a decision within {limit_s:g} s, came none by {late_s:.1f} s after that; "
-            "nothing was done",
+            f"deadline: expected a decision by then, came none by {late_s:.1f} s after it; nothing was done",
             hint="ask again, or give more time with `deadline` in the request or model.deadline",
             field="model.deadline",
         )

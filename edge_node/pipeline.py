@@ -232,6 +232,9 @@ class Pipeline:
         if requests is None:
             requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
         do.twin.follow(moved)
+        requests = tuple(
+            self._timed(each, came_at=message.received_at if message else now) for each in requests
+        )
         states = self._memory.take(urgent=True)
         key = message.id if message else requests[0].id if requests else ""
         return _Begun(message, key, requests, moved=moved, operated=operated, states=states, now=now)
@@ -243,13 +246,13 @@ class Pipeline:
             passages: tuple[Passage, ...] = ()
             record: Mapping[str, object] = {}
             try:
-                self._check_in_time(request, begun.now)
+                _check_in_time(request, begun.now)
                 draft = do.understanding.draft(request)
                 trace.lap("understand")
                 if isinstance(draft, Open):
                     self._put_down(begun)
                     matter = draft
-                    attention = yield Wanted(request, draft.question, self._expiry(request))
+                    attention = yield Wanted(request, draft.question, _expiry(request))
                     trace.skip()
                     record = {"waited_ms": round(attention.waited_s * 1000, 1)} if attention else {}
                     if draft.question:
@@ -275,16 +278,14 @@ class Pipeline:
         trace.lap("journal")
         yield Result(tuple(decisions), begun.moved, trace.stages_ms, begun.operated)
 
-    def _expiry(self, request: Request) -> float:
-        """Return when nothing is to be done about a request any more."""
-        own = request.expires_at
-        return own if own is not None else request.created_at + self._deadline_s
+    def _timed(self, request: Request, *, came_at: float) -> Request:
+        """Return a request that says how long it is wanted.
 
-    def _check_in_time(self, request: Request, now: float) -> None:
-        """Return if what a person said is not too old to be done, as after a power cut."""
-        expiry = self._expiry(request)
-        if request.kind is RequestKind.ASK and now > expiry:
-            raise DeadlinePassed(limit_s=expiry - request.created_at, late_s=now - expiry)
+        It counts from when its message came: the device's own time, which an alarm carries, may lag.
+        """
+        if request.expires_at is not None or math.isinf(self._deadline_s):
+            return request
+        return replace(request, expires_at=came_at + self._deadline_s)
 
     def _put_down(self, begun: _Begun) -> None:
         """Write what fired, before it waits for the model while others go on.
@@ -372,3 +373,14 @@ class Pipeline:
             matter=matter,
             made_by=self._made_by,
         )
+
+
+def _expiry(request: Request) -> float:
+    return math.inf if request.expires_at is None else request.expires_at
+
+
+def _check_in_time(request: Request, now: float) -> None:
+    """Return if what a person said is not too old to be done, as after a power cut."""
+    late_s = now - _expiry(request)
+    if request.kind is RequestKind.ASK and late_s > 0:
+        raise DeadlinePassed(late_s=late_s)

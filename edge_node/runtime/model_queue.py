@@ -242,11 +242,10 @@ class ModelQueue(Generic[Work]):
                 self._refuse(place, late)
 
     def _lateness(self, place: Place[Work]) -> DeadlinePassed | None:
-        wanted = place.wanted
-        late_s = self._clock() - wanted.expires_at
+        late_s = self._clock() - place.wanted.expires_at
         if late_s <= 0:
             return None
-        return DeadlinePassed(limit_s=wanted.expires_at - wanted.request.created_at, late_s=late_s)
+        return DeadlinePassed(late_s=late_s)
 
     def _refuse(self, place: Place[Work], error: EdgeNodeError) -> None:
         place.refusal = error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 
 from edge_node.announcing import Announcing
 from edge_node.identifiers import new_id
-from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, Origin, Outgoing
+from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, Observation, Origin, Outgoing
 from edge_node.runtime.backlog import Backlog
 from edge_node.runtime.dispatcher import Dispatcher, Walk
 from edge_node.runtime.model_queue import ModelQueue
@@ -530,3 +531,24 @@ def test_an_order_whose_own_deadline_passed_before_it_was_handled_is_not_done(
     ]
     assert hall.journal.open_commands() == ()
     assert hall.journal.unfinished() == ()
+
+
+def test_an_alarm_counts_from_when_it_came_and_not_by_the_time_that_its_device_tells(
+    hall: Hall, make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe = hall.twin.observe
+
+    def lagging(message: Message) -> tuple[Observation, ...]:
+        return tuple(replace(seen, observed_at=1.0) for seen in observe(message))
+
+    hall.now += 2 * DEADLINE_OF_HALL_S
+    monkeypatch.setattr(hall.twin, "observe", lagging)
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.backlog.put(hall.telemetry("pump-2", vib=8.0))
+
+    desk.wait_for(lambda: hall.bodies(TOPICS.event("shaking")))
+
+    (event,) = hall.bodies(TOPICS.event("shaking"))
+    assert event["data"].get("code") != "deadline"
+    assert [request.trigger for request in hall.drafting.asked] == ["shaking"]
