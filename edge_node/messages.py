@@ -199,6 +199,7 @@ class Request:
         evidence: Why a trigger fired: its conditions as written and the values they saw.
         expires_at: When who asks wants no decision any more; None where the configuration tells.
         stream: Whether who asks wants to hear pieces of the answer as they come.
+        context: Label to value: where it is said, such as the area of the device that listens.
     """
 
     id: str
@@ -215,6 +216,7 @@ class Request:
     evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
     expires_at: float | None = None
     stream: bool = False
+    context: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +239,7 @@ class Origin(StrEnum):
 
     RULE = "rule"
     TEMPLATE = "template"
+    NEAREST = "nearest"
     MODEL = "model"
 
 

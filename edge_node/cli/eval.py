@@ -1,4 +1,4 @@
-"""`edge-node eval`: retrieval and answers measured against questions whose right answers are known.
+"""`edge-node eval`: retrieval, answers and orders measured against questions whose right answers are known.
 
 Knows where models and kept indexes lie, and the terminal; knows nothing of how figures are reckoned.
 """
@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from edge_node.cli.eval_commands import commands
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.config.loaded import Configuration, Node
@@ -45,7 +46,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group(name="eval")
 def evaluate() -> None:
-    """Measure retrieval and answers against questions whose right answers are known.
+    """Measure retrieval, answers and orders against cases whose right answers are known.
 
     The models are those of a runtime file that names none. What was indexed is kept under
     $EDGE_NODE_HOME/eval, so that only what changed costs time again.
@@ -54,7 +55,11 @@ def evaluate() -> None:
     Examples:
       edge-node eval retrieval collections/cranfield
       edge-node eval answers questions.jsonl --manual manuals --json
+      edge-node eval commands --tools tools.json --cases cases.jsonl --json
     """
+
+
+evaluate.add_command(commands)
 
 
 @evaluate.command()

@@ -109,7 +109,9 @@ def _check_argument(argument: ArgumentConfig, path: KeyPath, findings: Findings)
 
 
 def _check_examples(command: CommandConfig, path: KeyPath, findings: Findings) -> None:
-    needed = {name for name, argument in command.args.items() if argument.default is None}
+    needed = {
+        name for name, argument in command.args.items() if argument.default is None and not argument.optional
+    }
     for index, example in enumerate(command.examples):
         place: KeyPath = (*path, "examples", index)
         # hassil writes {argument} or {argument:result}; the part in front names the argument.

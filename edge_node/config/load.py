@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from edge_node.config.across import across_nodes, check_operators
 from edge_node.config.crosscheck import crosscheck
+from edge_node.config.examples import read_examples
 from edge_node.config.loaded import Configuration, Node
 from edge_node.config.models import NodeConfig, RuntimeConfig
 from edge_node.config.source import Document, key_text, read_document
@@ -100,8 +101,10 @@ def _read_node(file: Path, problems: list[Problem]) -> tuple[Node, Document] | N
     spec = _validated(document, NodeConfig, problems) if document else None
     if document is None or spec is None:
         return None
-    node = Node(spec, file.parent)
+    examples, faults = read_examples(spec, document, folder=file.parent)
+    node = Node(spec, file.parent, examples)
     problems += crosscheck(node, document)
+    problems += faults
     return node, document
 
 

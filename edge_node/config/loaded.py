@@ -6,14 +6,33 @@ Knows the models of both files and where they were found; knows nothing of how t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_node.paths import state_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_node.config.models import NodeConfig, RuntimeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenExample:
+    """A sentence that a person said, and what was meant by it.
+
+    Attributes:
+        utterance: The sentence.
+        command: Name of the command; empty where none was meant.
+        arguments: Argument name to value; of a list any value is right.
+        context: Label to value: where the sentence was said.
+    """
+
+    utterance: str
+    command: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +42,12 @@ class Node:
     Attributes:
         spec: The content of node.yaml.
         folder: The folder; patterns of `knowledge` are relative to it.
+        examples: What the file says that `examples` names.
     """
 
     spec: NodeConfig
     folder: Path
+    examples: tuple[SpokenExample, ...] = ()
 
     @property
     def name(self) -> str:

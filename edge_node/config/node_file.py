@@ -89,6 +89,7 @@ class ArgumentConfig(Section):
     default: bool | int | float | str | None = Field(
         default=None, description="Value where nothing was said."
     )
+    optional: bool = Field(default=False, description="Left out of the command where nothing was said.")
     description: str = Field(default="", description="What it means, for the model and for people.")
 
 
@@ -176,6 +177,16 @@ class NodeModelConfig(Section):
     )
 
 
+class DeviceConfig(Section):
+    """What people say of a device."""
+
+    aliases: list[str] = Field(default_factory=list, description="Other names by which people call it.")
+    labels: dict[Identifier, str] = Field(
+        default_factory=dict,
+        description="What it is and where, such as area, floor or kind; an argument of that name takes it.",
+    )
+
+
 class NodeConfig(Section):
     """The node file: what to do."""
 
@@ -193,3 +204,15 @@ class NodeConfig(Section):
     ask: bool = Field(default=False, description="Whether operators may ask and order.")
     commands: dict[Identifier, CommandConfig] = Field(default_factory=dict, description="Commands by name.")
     model: NodeModelConfig = Field(default_factory=NodeModelConfig)
+    devices: dict[str, DeviceConfig] = Field(
+        default_factory=dict, description="What people say of devices, by the name they have in topics."
+    )
+    words: dict[Identifier, dict[str, list[str]]] = Field(
+        default_factory=dict,
+        description="For an argument or a label: its values, and other words by which people say them.",
+    )
+    examples: str | None = Field(
+        default=None,
+        description="File of JSON Lines beside this one: `utterance`, and `expected` with name and "
+        'arguments, or "none".',
+    )

@@ -30,6 +30,8 @@ def complaint(spec: CommandConfig, arguments: Mapping[str, Any]) -> str:
             known = ", ".join(spec.args) or "none"
             return f"{_cut(str(name))}: expected an argument of the command ({known}), came another one"
     for name, argument in spec.args.items():
+        if name not in arguments and argument.optional:
+            continue
         if name not in arguments:
             return f"{name}: expected {_expected(argument)}, came nothing"
         value = arguments[name]

@@ -88,16 +88,28 @@ def names_in(template: Any) -> frozenset[str]:
 
 
 def _fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """Return a JSON value; a text that is one name in braces alone becomes the value with its type."""
+    """Return a JSON value; a text that is one name in braces alone becomes the value with its type.
+
+    A key whose value is an argument that was left out is left out too.
+    """
     match template:
         case dict():
-            return {key: _fill(value, values) for key, value in template.items()}
+            return {
+                key: _fill(value, values)
+                for key, value in template.items()
+                if not _is_left_out(value, values)
+            }
         case list():
             return [_fill(value, values) for value in template]
         case str():
             alone = _NAME.fullmatch(template)
             return values[alone[1]] if alone and alone[1] in values else _fill_text(template, values)
     return template
+
+
+def _is_left_out(value: Any, values: Mapping[str, Any]) -> bool:
+    alone = _NAME.fullmatch(value) if isinstance(value, str) else None
+    return alone is not None and alone[1] not in values
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> str:

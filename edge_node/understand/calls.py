@@ -53,7 +53,9 @@ def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
 
 def _arguments(command: CommandConfig, devices: Sequence[str], numbers: Sequence[float]) -> dict[str, Any]:
     properties = {name: _value(argument, devices, numbers) for name, argument in command.args.items()}
-    required = [name for name, argument in command.args.items() if argument.default is None]
+    required = [
+        name for name, argument in command.args.items() if argument.default is None and not argument.optional
+    ]
     return _object(properties, required=required)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
 from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
 from edge_node.understand.rules import Rules
 from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
@@ -50,6 +51,12 @@ class Cascade:
         self._rules = Rules(nodes, twin=twin)
         self._templates = Templates(asked)
         self._nearest = NearestExamples(asked, embedder=embedder)
+        self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
+        self._examples.prepare()
+
+    def prepare(self) -> None:
+        """Reckon now what the first order would else wait for."""
+        self._nearest.prepare()
 
     def draft(self, request: Request) -> Draft | Open:
         """Return a draft, or what is still open for the model."""
@@ -60,6 +67,9 @@ class Cascade:
         if refusal is not None:
             return refusal
         settled = self._by_template(request, names)
+        if settled is not None:
+            return settled
+        settled = self._examples.draft(request, nodes=names)
         if settled is not None:
             return settled
         if is_question(request.text) or is_statement(request.text):
@@ -103,6 +113,8 @@ class Cascade:
         arguments: dict[str, Any] = {}
         for name, argument in command.args.items():
             value = match.arguments.get(name, argument.default)
+            if value is None and argument.optional:
+                continue
             if value is None:
                 question = ask_for_argument(name, argument, devices=devices)
                 return NothingDraft(match.node, question, code="ask_back")

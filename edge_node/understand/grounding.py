@@ -67,6 +67,8 @@ def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mappi
     """
     for key, argument in command.args.items():
         value = arguments.get(key, argument.default)
+        if value is None and argument.optional:
+            continue
         if value is None or (value != argument.default and not _said(value, argument, ground)):
             return f"{name}: {ask_for_argument(key, argument, devices=ground.devices)}"
     if ground.kind is RequestKind.ALARM:

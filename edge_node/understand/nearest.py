@@ -73,6 +73,11 @@ class NearestExamples:
         )
         self._embedder = embedder
 
+    def prepare(self) -> None:
+        """Embed the examples now rather than with the first sentence."""
+        if self._examples:
+            _ = self._vectors
+
     @cached_property
     def _vectors(self) -> NDArray[np.float32]:
         return self._embedder.embed([_spoken(example) for example in self._examples])

@@ -167,3 +167,24 @@ def _joins(words: list[str], position: int) -> bool:
 
 def _next_is_scale(words: list[str], position: int) -> bool:
     return position + 1 < len(words) and _bare(words[position + 1]) in {"hundred", *_SCALES}
+
+
+def whole_parts(text: str) -> str:
+    """Return `text` (numbers in digits) with halves and quarters of a time in whole smaller units.
+
+    'half an hour' is '30 minutes', '5 and a half minutes' is '5 minutes 30 seconds'.
+    """
+    text = _HALF_MORE.sub(lambda found: f"{found[1]} {found[2]}s 30 {_SMALLER[found[2].casefold()]}s", text)
+    return _HALF.sub(
+        lambda found: f"{_SHARES[' '.join(found[1].split()).casefold()]} {_SMALLER[found[2].casefold()]}s",
+        text,
+    )
+
+
+_SMALLER = {"hour": "minute", "minute": "second"}
+_SHARES = {"half": 30, "1/2": 30, "quarter": 15, "1/4": 15, "3 quarters": 45, "3/4": 45}
+_HALF_MORE = re.compile(r"(?<![\w./-])(\d+)(?: and a half|(?: and)? 1/2) (hour|minute)s?\b", re.IGNORECASE)
+_HALF = re.compile(
+    r"(?<![\w./-])(?:an? )?(half|quarter|3 quarters|1/2|1/4|3/4)(?: of)?(?: an?)? (hour|minute)s?\b",
+    re.IGNORECASE,
+)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 _ANSWER_S = 60.0
 _QUESTIONS = 20
+_CAUGHT_UP_EVERY = 10
 
 
 def test_nothing_leaves_after_a_latched_stop_however_busy_the_model_is(
@@ -50,6 +51,8 @@ def test_nothing_leaves_after_a_latched_stop_however_busy_the_model_is(
             topic = f"edge/v1/{EDGE}/op/ada/request/reset_stop"
             site.feeder.send(Outgoing(topic, json.dumps({"correlation": f"r{number}"}).encode()))
             _wait_for(site, "clear")
+            if number % _CAUGHT_UP_EVERY == _CAUGHT_UP_EVERY - 1:
+                site.catch_up()
         site.feeder.stop()
         site.drain()
         noted.update({"latched": spread_s(latched_s), "deeds": len(site.presses.deeds)})
