@@ -133,6 +133,12 @@ class Announcing:
             told.append(self.envelope(wanted if own else self.topics.reply(user), "error", data, corr=corr))
         return tuple(told)
 
+    def piece(self, request: Request, quotation: Quotation, *, number: int) -> Outgoing:
+        """Return a piece of the answer to a request, for who is there to hear it."""
+        data = {"seq": number, **quotation_data(quotation), "text": spoken(quotation), "final": False}
+        topic = self.topics.stream(request.user)
+        return replace(self.envelope(topic, "piece", data, corr=request.correlation), qos=0)
+
     def envelope(
         self, topic: str, kind: str, data: Mapping[str, Any], *, corr: str = "", retain: bool = False
     ) -> Outgoing:
@@ -211,7 +217,19 @@ def order(command: Command) -> Outgoing:
 
 
 def outcome_data(decision: Decision) -> dict[str, Any]:
-    """Return what a person or an event is told of a decision; `final` where nothing more will follow."""
+    """Return what a person or an event is told of a decision; `final` where nothing more will follow.
+
+    Where the context had no room for all, `left_out` tells what the model did not see, and so does the text.
+    """
+    data = _outcome_data(decision)
+    left_out = decision.model.get("left_out")
+    if left_out:
+        unseen = ", ".join(f"{count} {what}" for what, count in left_out.items())
+        data |= {"text": f"{data['text']} (The model was not shown: {unseen}.)", "left_out": left_out}
+    return data
+
+
+def _outcome_data(decision: Decision) -> dict[str, Any]:
     draft = decision.draft
     if decision.command:
         rule = decision.verdict.rule if decision.verdict else ""
@@ -225,22 +243,28 @@ def outcome_data(decision: Decision) -> dict[str, Any]:
 
 def answer_data(draft: AnswerDraft) -> dict[str, Any]:
     """Return an answer in words and as quotations with their places."""
-    quotations = [
-        {
-            "text": quotation.text,
-            "cite": cite(quotation),
-            "file": quotation.file,
-            "first_line": quotation.first_line,
-            "last_line": quotation.last_line,
-            "page": quotation.page,
-        }
-        for quotation in draft.quotations
-    ]
-    words = [f"“{quotation.text}” ({cite(quotation)})" for quotation in draft.quotations]
+    words = [spoken(quotation) for quotation in draft.quotations]
     return {
-        "found": bool(quotations),
+        "found": bool(words),
         "text": "\n".join(words) or NOT_IN_THE_MANUALS,
-        "quotations": quotations,
+        "quotations": [quotation_data(quotation) for quotation in draft.quotations],
+    }
+
+
+def spoken(quotation: Quotation) -> str:
+    """Return a quotation with its place, as people read it."""
+    return f"“{quotation.text}” ({cite(quotation)})"
+
+
+def quotation_data(quotation: Quotation) -> dict[str, Any]:
+    """Return a quotation in parts."""
+    return {
+        "text": quotation.text,
+        "cite": cite(quotation),
+        "file": quotation.file,
+        "first_line": quotation.first_line,
+        "last_line": quotation.last_line,
+        "page": quotation.page,
     }
 
 

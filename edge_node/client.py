@@ -42,7 +42,7 @@ class Reply:
     """One message of an edge to the person who asked.
 
     Attributes:
-        kind: `answer`, `command`, `nothing` or `error`.
+        kind: `answer`, `command`, `nothing` or `error`; `piece` for a quotation that the answer will hold.
         text: What it says, in words.
         final: Whether nothing more will follow.
         data: Everything it says.
@@ -112,22 +112,38 @@ class Client:
     ) -> None:
         self._bus.stop()
 
-    def ask(self, text: str, *, node: str = "", timeout_s: float = 60.0) -> Iterator[Reply]:
+    def ask(
+        self,
+        text: str,
+        *,
+        node: str = "",
+        timeout_s: float = 60.0,
+        deadline: str = "",
+        stream: bool = False,
+    ) -> Iterator[Reply]:
         """Yield what the edge answers, until it says that nothing more will follow.
 
         Args:
             text: A question or an order.
             node: The node that is to answer; left out, the words tell.
             timeout_s: Longest wait for the next reply.
+            deadline: How long the edge may take to decide, such as `10s`; then it drops the request and says
+                so. By the edge's configuration where left out.
+            stream: Whether to hear pieces of an answer as they come; what the last reply says counts.
 
         Raises:
             EdgeSilent: No reply came in time.
         """
+        if stream:
+            self._listen(self._topics.stream(self._user))
         correlation = new_id()
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
             self._replies[correlation], self._heard[correlation] = replies, set()
-        asked = {"text": text, "correlation": correlation} | ({"node": node} if node else {})
+        wishes = {"node": node, "deadline": deadline, "stream": stream}
+        asked = {"text": text, "correlation": correlation} | {
+            key: wish for key, wish in wishes.items() if wish
+        }
         try:
             self._bus.publish(
                 Outgoing(

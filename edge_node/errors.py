@@ -19,6 +19,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── SignatureRefused      an approval that must be signed, and is not as it has to be
     │   ├── Denied                the gate does not let a command through that was approved
     │   ├── DecisionUnknown       nothing that was decided is kept under an identifier
+    │   ├── RequestUnknown        no request of a user is under way with a correlation
     │   ├── ResetRefused          a reset of the operational stop that does not fit what is latched
     │   └── TransitionInvalid     a step that a command cannot take from where it is in its life
     ├── BusError
@@ -44,6 +45,10 @@ Knows facts and sentences; knows nothing of where an error is shown.
     ├── Unavailable               something optional is not installed
     ├── SiteNotReady              the demo's runtime did not get ready
     ├── Busy                      too much waits for the model (retryable)
+    ├── DeadlinePassed            a request that was not decided in time, and is not decided any more
+    ├── Superseded                an alarm that came again while it waited for the model
+    ├── Withdrawn                 a request that who made it has taken back
+    ├── Interrupted               the service ends while the model runs; the request comes again
     └── InternalFault             a fault of edge_node itself
 """
 
@@ -282,6 +287,20 @@ class Denied(InputError):
             f"came {rule}: {reason}",
             hint="it still waits; approve it again once the rule holds, before it expires",
             field=rule,
+        )
+
+
+class RequestUnknown(InputError):
+    """A request that is not under way, or not this user's."""
+
+    code = "request_unknown"
+
+    def __init__(self, correlation: str) -> None:
+        super().__init__(
+            f"request: expected one of yours that waits for the model or is being answered, "
+            f"came {correlation[:80]!r}",
+            hint="it may have been decided already; the correlation is that of the question",
+            field="request",
         )
 
 
@@ -535,6 +554,52 @@ class Busy(EdgeNodeError):
             hint="ask again in a while",
             field="limits.queue",
         )
+
+
+class DeadlinePassed(EdgeNodeError):
+    """A request whose deadline passed before it was decided: nothing is done about it any more."""
+
+    code = "deadline"
+    retryable = True
+
+    def __init__(self, *, late_s: float) -> None:
+        super().__init__(
+            f"deadline: expected a decision by then, came none by {late_s:.1f} s after it; nothing was done",
+            hint="ask again, or give more time with `deadline` in the request or model.deadline",
+            field="model.deadline",
+        )
+
+
+class Superseded(EdgeNodeError):
+    """An alarm that came again, from the same trigger and device, while it waited for the model."""
+
+    code = "superseded"
+
+    def __init__(self, *, trigger: str, device: str, by: str) -> None:
+        super().__init__(
+            f"{trigger} of {device}: it fired again while this one waited for the model; "
+            f"the later one counts: {by}"
+        )
+        self.by = by
+
+
+class Withdrawn(EdgeNodeError):
+    """A request that its user has taken back before it was decided."""
+
+    code = "cancelled"
+
+    def __init__(self, *, user: str) -> None:
+        super().__init__(f"cancelled by {user} before it was decided; nothing was done")
+
+
+class Interrupted(EdgeNodeError):
+    """The service ends while the model runs; the message keeps its place in the journal."""
+
+    code = "interrupted"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("the edge ends; the request is taken up again when it starts")
 
 
 class InternalFault(EdgeNodeError):

@@ -31,6 +31,7 @@ class Message:
         dropped_bytes: Size of a payload that was too large to keep; the payload is empty then.
         packet_id: Identifier of its packet within the session with the broker; 0 where there is none.
         redelivered: Whether the broker says that it delivered this before, and got no acknowledgement.
+        expires_at: When its sender wants it no more, by MQTT 5 Message-Expiry, or None.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Message:
     dropped_bytes: int = 0
     packet_id: int = 0
     redelivered: bool = False
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ class Request:
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
         evidence: Why a trigger fired: its conditions as written and the values they saw.
+        expires_at: When who asks wants no decision any more; None where the configuration tells.
+        stream: Whether who asks wants to hear pieces of the answer as they come.
         context: Label to value: where it is said, such as the area of the device that listens.
         began_at: When the episode began that an alert tells of, seconds since the epoch.
         over: Whether an alert tells that its episode has ended.
@@ -213,9 +217,26 @@ class Request:
     reply_to: str = ""
     correlation: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    expires_at: float | None = None
+    stream: bool = False
     context: Mapping[str, str] = field(default_factory=dict, hash=False)
     began_at: float = 0.0
     over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request that has come to where it needs the model.
+
+    Attributes:
+        request: The request.
+        question: Whether words of the manuals are wanted, rather than a command.
+        expires_at: When nothing is to be done about it any more, seconds since the epoch.
+    """
+
+    request: Request
+    question: bool
+    expires_at: float
 
 
 class Origin(StrEnum):

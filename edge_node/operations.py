@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.config.scalars import seconds
 from edge_node.device_page import device_page
-from edge_node.errors import Denied, EnvelopeInvalid, NotPermitted, SignatureRefused, TopicInvalid
+from edge_node.errors import (
+    Denied,
+    EnvelopeInvalid,
+    NotPermitted,
+    RequestUnknown,
+    SignatureRefused,
+    TopicInvalid,
+)
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
 from edge_node.payloads import MAX_CORRELATION, read_correlation, read_json
 from edge_node.signing import Statement
@@ -29,14 +36,14 @@ if TYPE_CHECKING:
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "approve": ("command_id", "correlation", "counter", "signature"),
-    "cancel": ("command_id", "correlation"),
+    "cancel": ("command_id", "request", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
     "reload": ("correlation",),
     "devices": ("node", "after", "correlation"),
     "explain": ("id", "correlation"),
     "history": ("since", "node", "device", "limit", "correlation"),
 }
-_SUBJECTS = ("command_id", "stop_id", "id")
+_SUBJECTS = ("command_id", "stop_id", "id", "request")
 _NEEDED = ("command_id", "id")
 _DEFAULT_LIMIT = "20"
 _LIMIT_DIGITS = 3
@@ -81,6 +88,8 @@ class OperatorDesk:
         signatures: The keys of people, for approvals that must be signed.
         ask_reload: Told the user and the correlation of who asks to have the files read again; the
             answer follows when that is done.
+        take_back: Told the user and the correlation of requests that are to be dropped before they are
+            decided; returns whether there was any.
     """
 
     def __init__(  # noqa: PLR0913 - one for each thing that people ask about
@@ -95,6 +104,7 @@ class OperatorDesk:
         decisions: Decisions,
         signatures: Signatures | None = None,
         ask_reload: Callable[[str, str], None] | None = None,
+        take_back: Callable[[str, str], bool] | None = None,
     ) -> None:
         operators = runtime.operators
         self._readers = frozenset(operators.explain)
@@ -108,6 +118,7 @@ class OperatorDesk:
         self._stop = stop
         self._reloaders = frozenset(runtime.operators.reload)
         self._ask_reload = ask_reload
+        self._take_back = take_back
         self._signatures = signatures
         self._twin = twin
         self._desks: Mapping[str, Callable[[_Asked], Operated]] = {
@@ -161,6 +172,8 @@ class OperatorDesk:
         self._signatures.accept(said, asked.body.get("signature", ""))
 
     def _cancel(self, asked: _Asked) -> Operated:
+        if asked.body.get("request", ""):
+            return self._drop(asked)
         if asked.user not in self._approvers:
             may = self._ordered(asked)
         else:
@@ -170,6 +183,13 @@ class OperatorDesk:
         if not may:
             raise NotPermitted(asked.user, operation="cancel", key="operators.approve")
         return _done(asked, self._lifecycle.cancel(asked.subject, user=asked.user))
+
+    def _drop(self, asked: _Asked) -> Operated:
+        """Take back a request that is not decided yet; its own reply tells its end."""
+        if self._take_back is None or not self._take_back(asked.user, asked.subject):
+            raise RequestUnknown(asked.subject)
+        text = f"{asked.subject} is taken back: nothing will be done about it"
+        return Operated(asked.operation, asked.user, asked.correlation, text)
 
     def _ordered(self, asked: _Asked) -> bool:
         """Return whether who asks has ordered the command; who may not learns nothing of others'."""
@@ -242,9 +262,11 @@ class OperatorDesk:
         if operation not in _KEYS:
             raise EnvelopeInvalid("operation", expected=f"one of {', '.join(_KEYS)}", came=operation[:80])
         body = self._body(message.payload, known=_KEYS[operation])
-        key = _KEYS[operation][0]
+        key = "request" if body.get("request", "") else _KEYS[operation][0]
+        if key == "request" and body.get("command_id", ""):
+            raise EnvelopeInvalid("request", expected="it or command_id", came="both")
         subject = body.get(key, "") if key in _SUBJECTS else ""
-        longest = MAX_CORRELATION if key == "id" else _MAX_IDENTIFIER
+        longest = MAX_CORRELATION if key in ("id", "request") else _MAX_IDENTIFIER
         if len(subject) > longest or (not subject and key in _NEEDED):
             came = f"{len(subject)} characters" if subject else "none"
             raise EnvelopeInvalid(key, expected="an identifier", came=came)

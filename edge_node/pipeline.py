@@ -6,15 +6,16 @@ no file and no model.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from edge_node.errors import EdgeNodeError, InputError, JournalError
+from edge_node.errors import DeadlinePassed, EdgeNodeError, InputError, Interrupted, JournalError
 from edge_node.memory import Memory
-from edge_node.messages import CommandDraft, Decision, NothingDraft, Open, RequestKind
+from edge_node.messages import CommandDraft, Decision, NothingDraft, Open, RequestKind, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge_node.messages import Command, Message, Operated, Passage, Request, StateRow
     from edge_node.protocols import (
         Announcing,
+        Attention,
         Drafting,
         Gate,
         Journal,
@@ -95,6 +97,11 @@ class Result:
     operated: Operated | None = None
 
 
+Steps: TypeAlias = "Generator[Result | Wanted, Attention | None, None]"
+"""The path of a message: each request that needs the model, which is sent the attention it has there, and at
+the end the result."""
+
+
 @dataclass(slots=True)
 class _Begun:
     """A message, or the passing of time, up to where something is decided.
@@ -106,6 +113,7 @@ class _Begun:
         moved: Commands whose state changed.
         operated: What came of an operation.
         states: What stages remember of it and is not on the disk yet.
+        now: Time of the step; 0 where the requests waited for the model when the last run ended.
     """
 
     message: Message | None
@@ -114,6 +122,7 @@ class _Begun:
     moved: tuple[Command, ...] = ()
     operated: Operated | None = None
     states: Sequence[StateRow] = ()
+    now: float = 0.0
 
     @property
     def fired(self) -> bool:
@@ -127,6 +136,7 @@ class Pipeline:
     Args:
         stages: The stages.
         passages: Passages that are looked up for a question.
+        deadline_s: Seconds within which a request is decided, unless it says itself.
         made_by: What decides, by name; kept with every decision.
         one_at_a_time: Held for each verdict; to be shared with a pipeline whose messages are still under way.
     """
@@ -136,12 +146,14 @@ class Pipeline:
         stages: Stages,
         *,
         passages: int,
+        deadline_s: float = math.inf,
         made_by: Mapping[str, str] | None = None,
         one_at_a_time: threading.Lock | None = None,
     ) -> None:
         self._stages = stages
         self._made_by = dict(made_by or {})
         self._passages = passages
+        self._deadline_s = deadline_s
         self._memory = Memory(stages.remembering, states=stages.journal.states)
         # What one verdict allows counts for the next, on whichever thread and configuration; and what a stage
         # remembers is taken together with the message that changed it, and with no half of another one.
@@ -179,7 +191,7 @@ class Pipeline:
         self._stages.journal.states.remember(rows)
         return bool(rows)
 
-    def interrupted(self, *, but: Iterable[Message]) -> list[Generator[Result | None, None, None]]:
+    def interrupted(self, *, but: Iterable[Message]) -> list[Steps]:
         """Return the rest of the paths that waited for the model when the last run ended.
 
         Args:
@@ -188,11 +200,12 @@ class Pipeline:
         left = self._memory.interrupted(but=[message.id for message in but])
         return [self._decide(_Begun(None, key, requests), Trace()) for key, requests in left]
 
-    def path(self, message: Message | None, *, now: float) -> Generator[Result | None, None, None]:
-        """Yield None where the rest needs the model, and at the end the result.
+    def path(self, message: Message | None, *, now: float) -> Steps:
+        """Yield each request that needs the model, and at the end the result.
 
-        The caller goes on with the same generator on the thread where the model runs, or throws in why the
-        model cannot be had: that ends one request, and the others go on.
+        The caller goes on with the same generator on the thread where the model runs, sends it the attention
+        that the request has there, or throws in why the model cannot be had: that ends one request, and the
+        others go on.
 
         Args:
             message: What came from the bus and stands in the journal, or None for the passing of time.
@@ -200,6 +213,7 @@ class Pipeline:
 
         Raises:
             InputError: The message cannot be read; its sender can mend it.
+            Interrupted: The service ends; the message has no end yet.
         """
         trace = Trace()
         with self._one_at_a_time:
@@ -218,29 +232,39 @@ class Pipeline:
         if requests is None:
             requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
         do.twin.follow(moved)
+        requests = tuple(
+            self._timed(each, came_at=message.received_at if message else now) for each in requests
+        )
         states = self._memory.take(urgent=True)
         key = message.id if message else requests[0].id if requests else ""
-        return _Begun(message, key, requests, moved=moved, operated=operated, states=states)
+        return _Begun(message, key, requests, moved=moved, operated=operated, states=states, now=now)
 
-    def _decide(self, begun: _Begun, trace: Trace) -> Generator[Result | None, None, None]:
+    def _decide(self, begun: _Begun, trace: Trace) -> Steps:
         do, decisions = self._stages, list[Decision]()
         for request in begun.requests:
             verdict, command, matter = None, None, None
             passages: tuple[Passage, ...] = ()
             record: Mapping[str, object] = {}
             try:
+                _check_in_time(request, begun.now)
                 draft = do.understanding.draft(request)
                 trace.lap("understand")
                 if isinstance(draft, Open):
                     self._put_down(begun, decisions)
                     matter = draft
-                    yield None
+                    attention = yield Wanted(request, draft.question, _expiry(request))
                     trace.skip()
+                    record = {"waited_ms": round(attention.waited_s * 1000, 1)} if attention else {}
                     if draft.question:
                         passages = do.retrieval.passages(request.text, node=draft.node, limit=self._passages)
                         trace.lap("retrieve")
-                    draft, record = do.drafting.draft(request, draft, passages)
+                    draft, made = do.drafting.draft(request, draft, passages, attention=attention)
+                    record = {**record, **made}
                     trace.lap("generate")
+                    if attention:
+                        attention.settle()
+            except Interrupted:
+                raise
             except EdgeNodeError as error:
                 draft = NothingDraft(request.node, str(error), code=error.code)
             if isinstance(draft, CommandDraft):
@@ -253,6 +277,15 @@ class Pipeline:
         self._conclude(begun, decisions)
         trace.lap("journal")
         yield Result(tuple(decisions), begun.moved, trace.stages_ms, begun.operated)
+
+    def _timed(self, request: Request, *, came_at: float) -> Request:
+        """Return a request that says how long it is wanted.
+
+        It counts from when its message came: the device's own time, which an alarm carries, may lag.
+        """
+        if request.expires_at is not None or math.isinf(self._deadline_s):
+            return request
+        return replace(request, expires_at=came_at + self._deadline_s)
 
     def _put_down(self, begun: _Begun, decisions: list[Decision]) -> None:
         """Write what fired, before it waits for the model while others go on.
@@ -354,3 +387,14 @@ class Pipeline:
             matter=matter,
             made_by=self._made_by,
         )
+
+
+def _expiry(request: Request) -> float:
+    return math.inf if request.expires_at is None else request.expires_at
+
+
+def _check_in_time(request: Request, now: float) -> None:
+    """Return if what a person said is not too old to be done, as after a power cut."""
+    late_s = now - _expiry(request)
+    if request.kind is RequestKind.ASK and late_s > 0:
+        raise DeadlinePassed(late_s=late_s)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Operated,
         Outgoing,
         Passage,
+        Quotation,
         Request,
         StateRow,
         Turn,
@@ -146,13 +147,47 @@ class Retrieval(Protocol):
         """Return the passages nearest to `text`, best first; of all nodes where `node` is empty."""
 
 
+class Attention(Protocol):
+    """What the model is asked with: how long it is wanted, and who listens meanwhile."""
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds the request waited for the model."""
+
+    def check(self) -> None:
+        """Return if the request is still wanted; called between tokens.
+
+        Raises:
+            EdgeNodeError: Its deadline has passed, it was taken back, or the service ends.
+        """
+
+    def settle(self) -> None:
+        """Return if a draft may still count; from then on the request cannot be taken back.
+
+        Raises:
+            EdgeNodeError: Its deadline has passed, or it was taken back.
+        """
+
+    def tell(self, quotation: Quotation) -> None:
+        """Let who asked hear a quotation that the answer will hold, where that is wanted."""
+
+
 class Drafting(Protocol):
     """The language model, asked for a command or for quotations."""
 
     def draft(
-        self, request: Request, matter: Open, passages: Sequence[Passage]
+        self,
+        request: Request,
+        matter: Open,
+        passages: Sequence[Passage],
+        *,
+        attention: Attention | None = None,
     ) -> tuple[Draft, Mapping[str, object]]:
-        """Return a draft and what the model read and wrote."""
+        """Return a draft and what the model read and wrote.
+
+        Raises:
+            EdgeNodeError: `attention` says that it is not wanted any more, or the model cannot be had.
+        """
 
 
 class Gate(Protocol):
@@ -316,8 +351,21 @@ class LanguageModel(Protocol):
     def prepare(self, system: Turn) -> None:
         """Have the turn that opens chats ready, so that no request has to wait until it is read."""
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`.
+
+        Args:
+            turns: The chat.
+            grammar: What the answer must be a sentence of.
+            max_tokens: Tokens to write at most.
+            check: Called before each run of the model; what it raises ends the work there.
 
         Raises:
             ContextExceeded: Prompt and `max_tokens` do not fit the context.

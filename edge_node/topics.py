@@ -193,6 +193,10 @@ class EdgeTopics:
         """Return the topic on which `user` is answered."""
         return f"{self.desk}/reply/{user}"
 
+    def stream(self, user: str) -> str:
+        """Return the topic on which `user` hears pieces of an answer as they come."""
+        return f"{self.reply(user)}/stream"
+
     def command(self, command_id: str) -> str:
         """Return the topic that tells the life of a command."""
         return f"{self.root}/cmd/{command_id}"

@@ -313,3 +313,21 @@ def test_a_refusal_goes_to_the_response_topic_where_that_is_the_callers_own() ->
     for wanted, expected in ((own, own), (foreign, TOPICS.reply("ada")), ("", TOPICS.reply("ada"))):
         _, reply = ANNOUNCING.refusal(replace(message, response_topic=wanted), Busy(waiting=4))
         assert reply.topic == expected
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [AnswerDraft("pump-guard", ()), NothingDraft("pump-guard", "none fits"), DRAFT],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_reply_says_what_the_model_did_not_see(draft: Any) -> None:
+    command = COMMAND if isinstance(draft, CommandDraft) else None
+    whole = reply_to(Decision(ASK, draft, command=command))
+
+    cut = reply_to(Decision(ASK, draft, command=command, model={"left_out": {"devices": 18, "examples": 2}}))
+
+    assert "left_out" not in whole["data"]
+    assert cut["data"]["left_out"] == {"devices": 18, "examples": 2}
+    assert cut["data"]["text"] == (
+        f"{whole['data']['text']} (The model was not shown: 18 devices, 2 examples.)"
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_node.errors import InternalFault, JournalError
-from edge_node.messages import CommandDraft, CommandState, Origin
+from edge_node.messages import CommandDraft, CommandState, Origin, Wanted
 from tests.runtime.hall import Hall
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def speed(hall: Hall) -> FieldReport:
 
 def wait_for_model(hall: Hall, message: Message) -> None:
     """Walk a message to where it needs the model, and no further."""
-    assert next(hall.pipeline.path(message, now=hall.now)) is None
+    assert isinstance(next(hall.pipeline.path(message, now=hall.now)), Wanted)
 
 
 def test_what_was_saved_is_known_after_a_restart_with_its_real_age(enter: Callable[..., Hall]) -> None:

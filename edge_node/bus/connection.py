@@ -32,7 +32,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_node.bus.access import connect_problem, password, tls_context
 from edge_node.bus.frugal import FrugalClient, send_at_once
 from edge_node.bus.mailbox import Mailbox
-from edge_node.bus.reading import Watch
+from edge_node.bus.reading import Watch, expiry_of
 from edge_node.bus.receipt import Receipt
 from edge_node.bus.subscriptions import portions
 from edge_node.bus.terms import Ending
@@ -368,6 +368,7 @@ class Connection:
             dropped_bytes=0 if fits else size,
             packet_id=came.mid,
             redelivered=came.dup,
+            expires_at=expiry_of(properties, now=self._terms.clock()),
         )
         self._events.received(message, receipt)
 

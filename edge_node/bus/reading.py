@@ -83,6 +83,19 @@ def plain_publication(first: int, body: bytes | bytearray, *, five: bool) -> Pub
     return Publication(topic, body[end:], qos, bool(first & 1), bool(first & 8), mid)
 
 
+def expiry_of(properties: Any, *, now: float) -> float | None:
+    """Return when the sender of a publication wants it no more, seconds since the epoch, or None.
+
+    Args:
+        properties: The properties of the packet as paho gives them, or None.
+        now: When it came, seconds since the epoch.
+
+    Source: MQTT 5.0, section 3.3.2.3.3: what arrives is what is left of the interval.
+    """
+    left_s = getattr(properties, "MessageExpiryInterval", None)
+    return None if left_s is None else now + left_s
+
+
 class Watch:
     """What a thread sleeps on: its socket, and a file number that wakes it.
 

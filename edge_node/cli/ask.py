@@ -27,15 +27,23 @@ _FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
 @click.option("--user", default=None, help="Who asks; the name you are logged in with where left out.")
 @click.option("--node", default="", help="The node that is to answer; the words tell where left out.")
 @click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Longest wait, in seconds.")
+@click.option(
+    "--deadline",
+    default="",
+    help="How long the edge may take, such as 10s; then it drops the request. As configured where left out.",
+)
+@click.option("--stream", is_flag=True, help="Show what the answer will hold as it is found.")
 @click.option("--wait", is_flag=True, help="Go on where the order waits for an approval, until it expires.")
 @json_option
-def ask(
+def ask(  # noqa: PLR0913 - an option each
     words: tuple[str, ...],
     *,
     config: Path | None,
     user: str | None,
     node: str,
     timeout_s: float,
+    deadline: str,
+    stream: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -53,10 +61,16 @@ def ask(
     runtime = load_runtime(find_config(config)).runtime
     with Client(runtime.broker, edge=runtime.group or runtime.edge, user=user or getpass.getuser()) as client:
         reply = Reply("nothing", "", final=False, data={})
-        for reply in client.ask(" ".join(words), node=node, timeout_s=timeout_s):
-            click.echo(
-                json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False) if as_json else reply.text
-            )
+        pieces: list[str] = []
+        for reply in client.ask(
+            " ".join(words), node=node, timeout_s=timeout_s, deadline=deadline, stream=stream
+        ):
+            if as_json:
+                click.echo(json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False))
+            elif reply.text != "\n".join(pieces):
+                # The pieces were found in their order; the answer may put another one first.
+                click.echo(reply.text)
+            pieces += [reply.text] if reply.kind == "piece" else []
             if reply.data.get("state") == _AWAITING:
                 click.echo(f"to approve it: edge-node approve {reply.data.get('command_id')}", err=True)
                 if not wait:

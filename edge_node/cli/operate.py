@@ -68,21 +68,30 @@ def approve(
 
 
 @click.command()
-@click.argument("command_id")
+@click.argument("command_id", required=False, default="")
 @config_option
 @_user_option
+@click.option(
+    "--request", default="", help="Correlation of a question or an order of yours that is not decided yet."
+)
 @_timeout_option
 @json_option
 def cancel(
-    command_id: str, *, config: Path | None, user: str | None, timeout_s: float, as_json: bool
+    command_id: str, *, config: Path | None, user: str | None, request: str, timeout_s: float, as_json: bool
 ) -> None:
     """Cancel a command that waits for a person: who ordered it may, and who may approve.
 
+    With --request, take back what you asked and what still waits for the model or is being answered.
+
     \b
-    Example:
+    Examples:
       edge-node cancel 01990000-0000-7000-8000-000000000000
+      edge-node cancel --request c-17
     """
-    _operate("cancel", config=config, user=user, timeout_s=timeout_s, as_json=as_json, command_id=command_id)
+    if bool(command_id) == bool(request):
+        raise click.UsageError("expected COMMAND_ID or --request, came both or neither")
+    subject = {"command_id": command_id} if command_id else {"request": request}
+    _operate("cancel", config=config, user=user, timeout_s=timeout_s, as_json=as_json, **subject)
 
 
 @click.command()

@@ -60,6 +60,10 @@ class LanguageModelConfig(Section):
         le=64,
         description="Threads for inference; 0 takes every core but leaves the bus its share.",
     )
+    deadline: Seconds = Field(
+        default=60.0,
+        description="How long a request may wait and run; then it is dropped and told, never decided late.",
+    )
     prefixes: Bytes = Field(
         default=256 * 1024 * 1024,
         description="Disk that the beginnings of prompts, once read, may take; a node needs 23 kB a token.",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from edge_node.database import Cursor
 
-COLUMNS = "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes"
+COLUMNS = (
+    "id, topic, payload, received_at, qos, retained, response_topic, correlation, dropped_bytes, expires_at"
+)
 OPEN = f"SELECT {COLUMNS} FROM inbox WHERE state = 'open' ORDER BY sequence"  # noqa: S608 - names of this module
 """The messages without a recorded end, in the order they came; `message_from` reads a row."""
 BELOW = f"SELECT {COLUMNS} FROM inbox WHERE received_at > ? AND substr(topic, 1, ?) = ? ORDER BY sequence"  # noqa: S608 - names of this module
@@ -73,16 +75,17 @@ def row_of(message: Message, *, state: str = "open", ended_at: float | None = No
         message.packet_id,
         state,
         ended_at,
+        message.expires_at,
     )
 
 
 def insert(cursor: Cursor, rows: Sequence[tuple[Any, ...]]) -> None:
     """Add rows in order, many with one statement."""
     for part in _portions(rows):
-        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
         cursor.execute(
             "INSERT INTO inbox (id, topic, payload, received_at, qos, retained, response_topic, correlation,"  # noqa: S608 - question marks
-            f" dropped_bytes, packet_id, state, ended_at) VALUES {places}",
+            f" dropped_bytes, packet_id, state, ended_at, expires_at) VALUES {places}",
             [value for row in part for value in row],
         )
 
@@ -177,4 +180,5 @@ def message_from(row: tuple[Any, ...]) -> Message:
         response_topic=row[6],
         correlation=row[7],
         dropped_bytes=row[8],
+        expires_at=row[9],
     )

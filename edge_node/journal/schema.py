@@ -107,6 +107,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX decisions_correlation ON decisions (correlation) WHERE correlation > ''",
         "CREATE INDEX decisions_message ON decisions (message_id)",
     ),
+    ("ALTER TABLE inbox ADD COLUMN expires_at REAL",),
 )
 
 KEPT_TABLES = {

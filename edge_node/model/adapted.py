@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_node.messages import Generation, Grammar, Turn
     from edge_node.model.language_model import OnnxLanguageModel
@@ -39,6 +39,15 @@ class AdaptedModel:
         """Have the fixed part of chats ready; raises as the base does."""
         self._base.prepare(system, adapter=self._adapter)
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`; raises as the base does."""
-        return self._base.generate(turns, grammar=grammar, max_tokens=max_tokens, adapter=self._adapter)
+        return self._base.generate(
+            turns, grammar=grammar, max_tokens=max_tokens, adapter=self._adapter, check=check
+        )

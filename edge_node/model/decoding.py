@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,6 +81,7 @@ def decode(
     eos: Sequence[int],
     max_tokens: int,
     guesser: Guesser,
+    check: Callable[[], None] | None = None,
 ) -> Decoded:
     """Return the likeliest sentence of a grammar, taken token by token.
 
@@ -95,6 +96,7 @@ def decode(
         eos: Tokens that end a sentence.
         max_tokens: Tokens to write at most.
         guesser: What foresees the next tokens.
+        check: Called before each run; what it raises ends the work there.
 
     Raises:
         GrammarInvalid: The grammar cannot be followed.
@@ -104,6 +106,8 @@ def decode(
     text.append_forced()
     read, guessed, runs = cached, 0, 0
     while not text.ended:
+        if check is not None:
+            check()
         guess = text.fitting(guesser.guess(text.tokens, most=text.room - 1))
         start = len(text.tokens)
         unread = np.array(text.tokens[read:] + guess, np.int64)

@@ -27,7 +27,7 @@ from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge_node.messages import Grammar
@@ -177,7 +177,13 @@ class OnnxLanguageModel:
             prefixes.settle()
 
     def generate(
-        self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int, adapter: str = ""
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        adapter: str = "",
+        check: Callable[[], None] | None = None,
     ) -> Generation:
         """Return the greedy continuation that is a sentence of `grammar`.
 
@@ -186,6 +192,8 @@ class OnnxLanguageModel:
             grammar: What the answer must be a sentence of.
             max_tokens: Tokens to write at most.
             adapter: Name of the adapter to run with; none where it is empty.
+            check: Called before each run of the model; what it raises ends the work there, and what was
+                read by then stays read.
 
         Raises:
             ContextExceeded: Prompt and `max_tokens` do not fit the context.
@@ -208,6 +216,7 @@ class OnnxLanguageModel:
                 eos=self._tokenizer.eos,
                 max_tokens=max_tokens,
                 guesser=self._guesser,
+                check=check,
             )
             self._read = decoded.read
         return Generation(

@@ -175,6 +175,11 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
     if not model:
         return
     told = []
+    if "waited_ms" in model:
+        told.append(f"waited {model['waited_ms']:.1f} ms for its turn")
+    if model.get("left_out"):
+        unseen = ", ".join(f"{count} {what}" for what, count in model["left_out"].items())
+        told.append(f"was not shown, for want of room: {unseen}")
     if "tokens" in model:
         told.append(
             f"{model['prompt_tokens']} tokens read ({model['cached_tokens']} from the cache),"

@@ -16,7 +16,7 @@ from edge_node.errors import EdgeNodeError
 from edge_node.runtime.wiring import Models, load_models, open_library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -141,5 +141,14 @@ class _LateLanguageModel:
     def prepare(self, system: Turn) -> None:
         self._props.loaded.language.prepare(system)
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
-        return self._props.loaded.language.generate(turns, grammar=grammar, max_tokens=max_tokens)
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
+        return self._props.loaded.language.generate(
+            turns, grammar=grammar, max_tokens=max_tokens, check=check
+        )

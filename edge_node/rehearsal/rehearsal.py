@@ -19,6 +19,7 @@ from edge_node.journal.journal import Journal
 from edge_node.journal.pruning import Retention
 from edge_node.journal.schema import MIGRATIONS
 from edge_node.messages import Command, CommandState, Decision, Message, Operated, Outgoing
+from edge_node.pipeline import Result
 from edge_node.runtime.wiring import assemble, take_up
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics, TopicPattern
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edge_node.config.loaded import Configuration
-    from edge_node.pipeline import Result
     from edge_node.rehearsal.props import LateLibrary, Props
     from edge_node.runtime.wiring import Assembly
 
@@ -211,9 +211,8 @@ class Rehearsal:
                 raise PayloadInvalid(
                     expected="a payload within limits.payload", came=f"{message.dropped_bytes} bytes"
                 )
-            results = [
-                result for result in self._assembly.pipeline.path(message, now=self.now) if result is not None
-            ]
+            steps = self._assembly.pipeline.path(message, now=self.now)
+            results = [step for step in steps if isinstance(step, Result)]
         except EdgeNodeError as error:
             if message is not None:
                 self._add([Refusal(message, error)])

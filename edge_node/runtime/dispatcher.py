@@ -7,7 +7,6 @@ no broker and no concrete stage.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import Counter
@@ -15,26 +14,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from edge_node.errors import Busy, EdgeNodeError, InternalFault, JournalError, PayloadInvalid
+from edge_node.errors import (
+    Busy,
+    EdgeNodeError,
+    InternalFault,
+    Interrupted,
+    JournalError,
+    PayloadInvalid,
+)
+from edge_node.messages import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from edge_node.messages import Message
-    from edge_node.pipeline import Pipeline, Result
+    from edge_node.pipeline import Pipeline, Result, Steps
+    from edge_node.protocols import Attention
     from edge_node.runtime.backlog import Backlog
+    from edge_node.runtime.model_queue import ModelQueue
 
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.2
 _TURNED_AWAY_AT_ONCE = 20
+_FINISHING = 0.5  # share of the time to stop in which the model may finish; then it ends with a token
 
 
-class _Walk(NamedTuple):
+class Walk(NamedTuple):
     """A message, or the passing of time, and how far it has come."""
 
     message: Message | None
-    path: Generator[Result | None, None, None]
+    path: Steps
     pipeline: Pipeline
 
 
@@ -49,7 +59,7 @@ class Dispatcher:
         unfinished: Callable[[], tuple[Message, ...]],
         on_concluded: Callable[[], None],
         clock: Callable[[], float],
-        queue_limit: int,
+        model_queue: ModelQueue[Walk],
         save_s: float = 60.0,
     ) -> None:
         self._pipeline = pipeline
@@ -63,8 +73,8 @@ class Dispatcher:
         self._on_concluded = on_concluded
         self._clock = clock
         self._save_s = save_s
-        self._resumed: list[_Walk] = []
-        self._model_queue: queue.Queue[_Walk | None] = queue.Queue(maxsize=queue_limit)
+        self._resumed: list[Walk] = []
+        self._model_queue = model_queue
         self._stopping = threading.Event()
         self._threads = (
             threading.Thread(target=self._dispatch, name="dispatcher"),
@@ -83,18 +93,24 @@ class Dispatcher:
         for message in unfinished:
             self._backlog.put(message)
         left = self._pipeline.interrupted(but=unfinished)
-        self._resumed = [_Walk(None, path, self._pipeline) for path in left]
+        self._resumed = [Walk(None, path, self._pipeline) for path in left]
         for thread in self._threads:
             thread.start()
 
     def stop(self, *, timeout_s: float) -> None:
         """Finish what was begun and end both threads; what is left stays in the journal."""
         self._stopping.set()
+        self._model_queue.close()
         self._backlog.wake()
-        deadline = time.monotonic() + timeout_s
+        now_s = time.monotonic()
+        self._join(now_s + timeout_s * _FINISHING)
+        self._model_queue.interrupt()
+        self._join(now_s + timeout_s)
+
+    def _join(self, deadline_s: float) -> None:
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def exchange(self, make: Callable[[], Pipeline]) -> None:
         """Let each message from the next one on take another path; those under way finish on theirs.
@@ -128,17 +144,20 @@ class Dispatcher:
             self._may_begin.wait()
             with self._between_messages:
                 self._turn_away()
+                self._refuse_waiting()
                 if message is not None:
                     self._begin(message)
                 elif self._backlog.wants_refill:
                     self._refill()
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
+                    self._model_queue.drop_overdue()
                     self._begin(None)
                 if time.monotonic() >= next_save:
                     next_save = time.monotonic() + self._save_s
                     self._save()
-        self._model_queue.put(None)
+        # Who took a request back was told so: it must not come again.
+        self._refuse_waiting()
 
     def _save(self) -> None:
         try:
@@ -153,7 +172,15 @@ class Dispatcher:
             if message is None:
                 return
             self.refused += 1
-            self._end(message, Busy(waiting=self._model_queue.maxsize))
+            self._end(message, Busy(waiting=self._model_queue.limit))
+
+    def _refuse_waiting(self) -> None:
+        """Write the end of what lost its place before the model: too late, taken back, or crowded out."""
+        while (refused := self._model_queue.refused()) is not None:
+            walk, error = refused
+            self._count_wanting(walk, -1)
+            self.refused += isinstance(error, Busy)
+            self._go(walk, refusal=error)
 
     def _refill(self) -> None:
         try:
@@ -165,19 +192,19 @@ class Dispatcher:
     def _begin(self, message: Message | None) -> None:
         if self._earlier and message is not None:
             self._keep_up(message)
-        self._go(_Walk(message, self._pipeline.path(message, now=self._clock()), self._pipeline))
+        self._go(Walk(message, self._pipeline.path(message, now=self._clock()), self._pipeline))
 
-    def _go(self, walk: _Walk) -> None:
-        wants_model = self._advance(walk)
-        while wants_model:
+    def _go(self, walk: Walk, *, refusal: EdgeNodeError | None = None) -> None:
+        wanted = self._advance(walk, refusal=refusal)
+        while wanted is not None:
             try:
                 self._count_wanting(walk, 1)
-                self._model_queue.put_nowait(walk)
-            except queue.Full:
+                self._model_queue.put(walk, wanted)
+            except Busy as busy:
                 self._count_wanting(walk, -1)
                 self.refused += 1
                 # Only the request that needs the model is refused; what else came of the message stands.
-                wants_model = self._advance(walk, refusal=Busy(waiting=self._model_queue.maxsize))
+                wanted = self._advance(walk, refusal=busy)
             else:
                 return
 
@@ -188,49 +215,58 @@ class Dispatcher:
         for pipeline in self._earlier:
             pipeline.keep_up(message)
 
-    def _count_wanting(self, walk: _Walk, more: int) -> None:
+    def _count_wanting(self, walk: Walk, more: int) -> None:
         with self._counting:
             self._wanting_model[walk.pipeline] += more
             if not self._wanting_model[walk.pipeline]:
                 del self._wanting_model[walk.pipeline]
 
     def _infer(self) -> None:
-        while (walk := self._model_queue.get()) is not None:
-            if self._stopping.is_set():
-                continue
-            while self._advance(walk):
-                pass
+        while (place := self._model_queue.take()) is not None:
+            walk = place.work
+            while (wanted := self._advance(walk, attention=place)) is not None:
+                place = self._model_queue.go_on(place, wanted)
+            self._model_queue.done(place)
             self._count_wanting(walk, -1)
 
-    def _advance(self, walk: _Walk, *, refusal: EdgeNodeError | None = None) -> bool:
-        """Return whether the walk has come to a point where it needs the model.
+    def _advance(
+        self, walk: Walk, *, refusal: EdgeNodeError | None = None, attention: Attention | None = None
+    ) -> Wanted | None:
+        """Return what needs the model next, or None where the walk is at its end.
 
         Args:
             walk: The walk.
             refusal: Why the model cannot be had where it was needed last, or None.
+            attention: With what the model can be had where it was needed last; None at the beginning.
         """
         message = walk.message
         try:
             if message is not None and message.dropped_bytes:
                 self._refuse_size(message)
-            result = walk.path.throw(refusal) if refusal else next(walk.path)
+            step = walk.path.throw(refusal) if refusal else walk.path.send(attention)
+        except Interrupted as error:
+            log.info("message_put_off", topic=_topic(message), reason=str(error))
+            return None
         except EdgeNodeError as error:
             self._end(message, error)
-            return False
+            return None
         except Exception as error:
             # The one place that catches everything: a fault in one message must not end the service.
             log.exception("message_failed", topic=_topic(message))
             self._end(message, InternalFault(type(error).__name__))
-            return False
-        if result is None:
+            return None
+        if isinstance(step, Wanted):
             self._on_concluded()  # an alert does not wait for the model
-            return True
+            return step
+        self._conclude(message, step)
+        return None
+
+    def _conclude(self, message: Message | None, result: Result) -> None:
         self._count_handled(message)
         if result.decisions or result.operated or self._tells_all:
             _record(message, result)
         if result.decisions or result.moved or result.operated:
             self._on_concluded()
-        return False
 
     @staticmethod
     def _refuse_size(message: Message) -> None:

@@ -159,6 +159,7 @@ class Service:
             journal=self._journal,
             stop=self._latch,
             clock=self._clock,
+            publish=self._bus.publish,
             ask_reload=self._reloading.request,
             before=before,
         )
@@ -218,7 +219,7 @@ class Service:
             unfinished=lambda: tuple(filter(self._claims.mine, self._journal.unfinished())),
             on_concluded=self._publisher.wake,
             clock=clock,
-            queue_limit=runtime.limits.queue,
+            model_queue=self._assembly.model_queue,
             save_s=runtime.memory.save,
         )
         self._troubles = Troubles(

@@ -26,9 +26,11 @@ from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.model_queue import ModelQueue
 from edge_node.runtime.preparation import Preparation
 from edge_node.runtime.remembering import remember
 from edge_node.runtime.stop_line import withdraw_leftovers
+from edge_node.runtime.streams import Streams
 from edge_node.signing import Signatures
 from edge_node.topics import EdgeTopics
 from edge_node.triggers.engine import TriggerEngine
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration, Node
-    from edge_node.messages import Command
+    from edge_node.config.models import RuntimeConfig
+    from edge_node.messages import Command, Outgoing
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
@@ -162,6 +165,7 @@ class Assembly(Generic[Manuals]):
         twin: What is known of devices.
         preparation: What has the fixed parts of prompts ready; begun once all else runs.
         verdicts: Held for each verdict, whichever configuration it is on.
+        model_queue: What waits for the model, of whichever configuration.
     """
 
     pipeline: Pipeline
@@ -171,6 +175,7 @@ class Assembly(Generic[Manuals]):
     twin: DeviceTwin
     preparation: Preparation
     verdicts: threading.Lock
+    model_queue: ModelQueue[Any]
 
     def take_over(self, before: Assembly[Manuals]) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows of devices and episodes."""
@@ -178,7 +183,7 @@ class Assembly(Generic[Manuals]):
         return self.pipeline
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - a part each
     configuration: Configuration,
     *,
     models: Models,
@@ -186,6 +191,7 @@ def assemble(
     journal: Journal,
     stop: StopLatch,
     clock: SteadyClock,
+    publish: Callable[[Outgoing], None] | None = None,
     ask_reload: Callable[[str, str], None] | None = None,
     before: Assembly[Manuals] | None = None,
 ) -> Assembly[Manuals]:
@@ -198,6 +204,7 @@ def assemble(
         journal: The journal.
         stop: What an operational stop latches.
         clock: Wall clock, seconds since the epoch.
+        publish: Hands a message to the broker that nobody keeps; None where there is no broker.
         ask_reload: Told the user and the correlation of who asks to have the files read again.
         before: What runs now, which hands on the commands under way; the caller hands on devices and
             episodes with `take_over`, between two messages.
@@ -209,19 +216,16 @@ def assemble(
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
+    streams = Streams(announcing, publish=publish) if publish else None
+    model_queue = (
+        before.model_queue if before else ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
+    )
+    desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
         twin=twin,
         lifecycle=lifecycle,
-        operations=OperatorDesk(
-            runtime,
-            topics=topics,
-            lifecycle=lifecycle,
-            gate=gate,
-            stop=stop,
-            twin=twin,
-            decisions=journal.archive,
-            signatures=Signatures(configuration.keys, counters=journal),
-            ask_reload=ask_reload,
+        operations=desk(
+            lifecycle=lifecycle, gate=gate, twin=twin, ask_reload=ask_reload, take_back=model_queue.cancel
         ),
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
@@ -232,10 +236,36 @@ def assemble(
         journal=journal,
         remembering={"twin": twin, "triggers": triggers},
     )
-    verdicts, made_by = before.verdicts if before else threading.Lock(), _made_by(models)
-    pipeline = Pipeline(stages, passages=runtime.knowledge.passages, made_by=made_by, one_at_a_time=verdicts)
+    verdicts = before.verdicts if before else threading.Lock()
+    pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
     preparation = _preparation(nodes, models=models)
-    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts)
+    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue)
+
+
+def _desk(
+    configuration: Configuration, *, topics: EdgeTopics, stop: StopLatch, journal: Journal
+) -> Callable[..., OperatorDesk]:
+    """Return what makes the desk of operators, which lacks only the stages it speaks to."""
+    return partial(
+        OperatorDesk,
+        configuration.runtime,
+        topics=topics,
+        stop=stop,
+        decisions=journal.archive,
+        signatures=Signatures(configuration.keys, counters=journal),
+    )
+
+
+def _pipeline(
+    stages: Stages, *, runtime: RuntimeConfig, models: Models, verdicts: threading.Lock
+) -> Pipeline:
+    return Pipeline(
+        stages,
+        passages=runtime.knowledge.passages,
+        deadline_s=runtime.model.deadline,
+        made_by=_made_by(models),
+        one_at_a_time=verdicts,
+    )
 
 
 def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:

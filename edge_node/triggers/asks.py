@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edge_node.config.scalars import seconds
 from edge_node.errors import EnvelopeInvalid, TopicInvalid
 from edge_node.identifiers import new_id
 from edge_node.messages import Request, RequestKind
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
     from edge_node.topics import EdgeTopics
 
-_KEYS = ("text", "node", "correlation")
+_KEYS = ("text", "node", "correlation", "deadline", "stream")
 
 
 class Asks:
     """Questions and orders, read strictly.
 
-    A payload that starts with a brace is JSON with `text` and, as it likes, `node` and `correlation`;
-    anything else is plain text. White space becomes single spaces, so that nothing a person sends can
-    look like the start of another part of a prompt.
+    A payload that starts with a brace is JSON with `text` and, as it likes, `node`, `correlation`,
+    `deadline` and `stream`; anything else is plain text. White space becomes single spaces, so that
+    nothing a person sends can look like the start of another part of a prompt.
 
     Args:
         nodes: All nodes; those with `ask: true` may be asked.
@@ -58,6 +59,8 @@ class Asks:
         correlation is the MQTT 5 Correlation-Data, bytes that are no UTF-8 as surrogates so that they come
         back as they were, else that of the JSON.
 
+        The deadline is that of the JSON or of MQTT 5 Message-Expiry, whichever comes first.
+
         Raises:
             InputError: It is retained, empty, too long, not readable, for a node that may not be asked,
                 from a user whose name may not stand in a topic, or wants its answer at a foreign place.
@@ -82,6 +85,8 @@ class Asks:
             user=user,
             reply_to=self._reply_to(message, user=user),
             correlation=read_correlation(message.correlation, own=body.get("correlation", "")),
+            expires_at=_expiry(message, body.get("deadline", "")),
+            stream=body.get("stream", False),
         )
 
     def _body(self, payload: bytes) -> dict[str, Any]:
@@ -93,8 +98,9 @@ class Asks:
         for key, value in body.items():
             if key not in _KEYS:
                 raise EnvelopeInvalid(key[:40], expected=f"only {', '.join(_KEYS)}", came="another key")
-            if not isinstance(value, str):
-                raise EnvelopeInvalid(key, expected="a text", came=type(value).__name__)
+            expected, kind = ("true or false", bool) if key == "stream" else ("a text", str)
+            if not isinstance(value, kind):
+                raise EnvelopeInvalid(key, expected=expected, came=type(value).__name__)
         body["text"] = body.get("text", "").encode()
         return body
 
@@ -123,3 +129,14 @@ class Asks:
                 came=repr(wanted[:200]),
             )
         return check_topic(wanted)
+
+
+def _expiry(message: Message, deadline: str) -> float | None:
+    """Return when who asks wants no decision any more, or None where neither way of saying so was used."""
+    ends = [] if message.expires_at is None else [message.expires_at]
+    if deadline:
+        try:
+            ends.append(message.received_at + seconds(deadline))
+        except ValueError as problem:
+            raise EnvelopeInvalid("deadline", expected=str(problem), came=deadline[:40]) from problem
+    return min(ends, default=None)

@@ -20,8 +20,8 @@ from edge_node.understand.record import record_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.messages import Open, Passage, Request, Turn
-    from edge_node.protocols import Embedder, LanguageModel
+    from edge_node.messages import Open, Passage, Quotation, Request, Turn
+    from edge_node.protocols import Attention, Embedder, LanguageModel
     from edge_node.understand.evidence import Evidence, Findings
     from edge_node.understand.quotation import Span
 
@@ -57,7 +57,12 @@ class Answering:
         self._model = model
 
     def draft(
-        self, request: Request, matter: Open, passages: Sequence[Passage]
+        self,
+        request: Request,
+        matter: Open,
+        passages: Sequence[Passage],
+        *,
+        attention: Attention | None = None,
     ) -> tuple[AnswerDraft, Mapping[str, object]]:
         """Return quotations that answer a question, or none where the manuals do not tell, and the record."""
         findings = rank(request.text, passages, embedder=self._embedder)
@@ -68,24 +73,31 @@ class Answering:
             node = matter.node or (passages[0].node if passages else "")
             return AnswerDraft(node), {**record, "chosen": "nothing tells it"}
         runs = [steps] if steps else _runs(findings.spans, passages)
-        runs, chosen = self._ordered(request.text, runs)
-        quotations = [quote(passages[run[0].passage], text=run_text(run)) for run in runs]
+        if attention:
+            for quotation in _quotations(runs, passages):
+                attention.tell(quotation)
+        runs, chosen = self._ordered(request.text, runs, attention=attention)
         node = matter.node or passages[runs[0][0].passage].node
-        return AnswerDraft(node, tuple(filter(None, quotations))), {**record, **chosen}
+        return AnswerDraft(node, _quotations(runs, passages)), {**record, **chosen}
 
     def _ordered(
-        self, question: str, runs: list[tuple[Span, ...]]
+        self, question: str, runs: list[tuple[Span, ...]], *, attention: Attention | None
     ) -> tuple[list[tuple[Span, ...]], Mapping[str, object]]:
         """Return the runs, the one that the model chose first, and what it read and wrote."""
         texts = [run_text(run) for run in runs]
         # The strongest come first: what does not fit is the weakest, quoted all the same but not chosen from.
         while len(texts) > 1 and self._too_long(question_turns(question, texts)):
             texts.pop()
-        left_out = {"not_shown_to_model": len(runs) - len(texts)} if len(texts) < len(runs) else {}
+        left_out = {"left_out": {"excerpts": len(runs) - len(texts)}} if len(texts) < len(runs) else {}
         if len(texts) == 1:
             return runs, left_out
         turns = question_turns(question, texts)
-        generation = self._model.generate(turns, grammar=grammar_for(texts), max_tokens=_MOST_TOKENS)
+        generation = self._model.generate(
+            turns,
+            grammar=grammar_for(texts),
+            max_tokens=_MOST_TOKENS,
+            check=attention.check if attention else None,
+        )
         chosen = [index for index, line in enumerate(_lines(texts)) if generation.text == line]
         first = [runs[index] for index in chosen]
         ordered = [*first, *(run for run in runs if run not in first)]
@@ -99,6 +111,12 @@ def grammar_for(texts: Sequence[str]) -> Grammar:
     """Return the grammar of exactly one of the excerpts, with its number."""
     choices = " | ".join(json.dumps(line, ensure_ascii=False) for line in _lines(texts))
     return Grammar(f"start: {choices}\n", kind="lark")
+
+
+def _quotations(runs: Sequence[Sequence[Span]], passages: Sequence[Passage]) -> tuple[Quotation, ...]:
+    """Return what is quoted; the model only chooses which stands first."""
+    quoted = (quote(passages[run[0].passage], text=run_text(run)) for run in runs)
+    return tuple(quotation for quotation in quoted if quotation is not None)
 
 
 def _lines(texts: Sequence[str]) -> list[str]:

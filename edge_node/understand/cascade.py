@@ -65,13 +65,11 @@ class Cascade:
         if request.kind is RequestKind.ALERT:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
-        refusal = self._refusal(request, names)
-        if refusal is not None:
-            return refusal
-        settled = self._by_template(request, names)
-        if settled is not None:
-            return settled
-        settled = self._examples.draft(request, nodes=names)
+        settled = (
+            self._refusal(request, names)
+            or self._by_template(request, names)
+            or self._examples.draft(request, nodes=names)
+        )
         if settled is not None:
             return settled
         if is_question(request.text) or is_statement(request.text):

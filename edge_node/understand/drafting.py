@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edge_node.errors import ContextExceeded
 from edge_node.messages import CommandDraft, NothingDraft, Origin, RequestKind
 from edge_node.understand.answering import Answering
 from edge_node.understand.calls import NONE, call_grammar, read_call
 from edge_node.understand.grounding import doubt, ground_of
-from edge_node.understand.prompts import command_turns
+from edge_node.understand.prompts import MOST_DEVICES, MOST_FIELDS, command_turns
 from edge_node.understand.record import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.messages import Draft, Generation, Open, Passage, Request, Turn
-    from edge_node.protocols import Embedder, LanguageModel, Twin
+    from edge_node.protocols import Attention, Embedder, LanguageModel, Twin
     from edge_node.understand.grounding import Ground
 
 _MOST_TOKENS = 128
@@ -54,42 +55,76 @@ class ModelDrafting:
         self._answering = Answering(embedder=embedder, model=model)
 
     def draft(
-        self, request: Request, matter: Open, passages: Sequence[Passage]
+        self,
+        request: Request,
+        matter: Open,
+        passages: Sequence[Passage],
+        *,
+        attention: Attention | None = None,
     ) -> tuple[Draft, Mapping[str, object]]:
-        """Return a draft and what the model read and wrote."""
+        """Return a draft and what the model read and wrote; raises as `Drafting.draft` does."""
         if matter.question:
-            return self._answering.draft(request, matter, passages)
+            return self._answering.draft(request, matter, passages, attention=attention)
         node = self._nodes.get(matter.node)
         names = [name for name in matter.commands if node is not None and name in node.spec.commands]
         if node is None or not names:
             return NothingDraft(matter.node, "no command comes into question"), {}
-        return self._command(request, matter, node=node, names=names)
+        return self._command(request, matter, node=node, names=names, attention=attention)
 
     def _command(
-        self, request: Request, matter: Open, *, node: Node, names: Sequence[str]
+        self,
+        request: Request,
+        matter: Open,
+        *,
+        node: Node,
+        names: Sequence[str],
+        attention: Attention | None,
     ) -> tuple[Draft, Mapping[str, object]]:
         ground = self._ground(request, node)
         # Only a device that was named can be meant; where none was, all are shown, and the answer asks back.
         devices = sorted(ground.named) or list(ground.devices)
-        turns = self._prompt(request, matter, node=node, devices=devices, named=sorted(ground.named))
+        turns, left_out = self._prompt(
+            request, matter, node=node, devices=devices, named=sorted(ground.named)
+        )
         commands = {name: node.spec.commands[name] for name in names}
         grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
         model = self._adapted.get(node.name, self._model)
-        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS)
-        return self._read(generation, node=node, names=names, ground=ground), record_of(turns, generation)
+        check = attention.check if attention else None
+        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS, check=check)
+        record = record_of(turns, generation) | ({"left_out": left_out} if left_out else {})
+        return self._read(generation, node=node, names=names, ground=ground), record
 
     def _prompt(
         self, request: Request, matter: Open, *, node: Node, devices: Sequence[str], named: Sequence[str]
-    ) -> list[Turn]:
-        """Return the prompt with as many examples, nearest first, as fit the model's context."""
+    ) -> tuple[list[Turn], dict[str, int]]:
+        """Return the prompt with what fits the model's context, and how much of what it leaves out.
+
+        Examples are given up first, the nearest last, then devices that nobody named.
+
+        Raises:
+            ContextExceeded: Not even one device fits.
+        """
         states = {name: state for name in named if (state := self._twin.state(node.name, name))}
-        for shown in range(len(matter.examples), -1, -1):
+        shown = devices if named else devices[:MOST_DEVICES]
+        tokens, room = 0, self._model.context - _MOST_TOKENS
+        for examples, count in _portions(len(matter.examples), len(shown), fewest=len(named) or 1):
             turns = command_turns(
-                request, node=node, examples=matter.examples[:shown], devices=devices, states=states
+                request,
+                node=node,
+                examples=matter.examples[:examples],
+                devices=shown[:count],
+                states=states,
+                unnamed=len(devices) - count,
             )
-            if self._model.count(turns) + _MOST_TOKENS <= self._model.context:
-                break
-        return turns
+            tokens = self._model.count(turns)
+            if tokens <= room:
+                left_out = {
+                    "examples": len(matter.examples) - examples,
+                    "devices": len(devices) - count,
+                    "fields": sum(max(0, len(state.fields) - MOST_FIELDS) for state in states.values()),
+                }
+                return turns, {what: number for what, number in left_out.items() if number}
+        raise ContextExceeded(tokens=tokens, limit=max(0, room))
 
     def _ground(self, request: Request, node: Node) -> Ground:
         state = self._twin.state(node.name, request.device) if request.device else None
@@ -115,3 +150,11 @@ class ModelDrafting:
         }
         confidence = min(1.0, math.exp(generation.log_probability))
         return CommandDraft(node.name, name, {**defaults, **arguments}, Origin.MODEL, confidence)
+
+
+def _portions(examples: int, devices: int, *, fewest: int) -> Iterator[tuple[int, int]]:
+    """Yield how many examples and devices to show, more first; the devices are halved down to the fewest."""
+    yield from ((shown, devices) for shown in range(examples, -1, -1))
+    while devices > fewest:
+        devices = max(fewest, devices // 2)
+        yield 0, devices

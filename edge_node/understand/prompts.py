@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from edge_node.config.models import ArgumentConfig
     from edge_node.messages import DeviceState, Request
 
-_MOST_DEVICES = 12
-_MOST_FIELDS = 12
+MOST_DEVICES = 12
+"""Devices that a prompt names at most; a small model mixes up more."""
+MOST_FIELDS = 12
+"""Fields that a prompt shows of each device at most."""
 _ANSWER_SYSTEM = (
     "You find the excerpt of a manual that answers a question. "
     "Copy it exactly, with its number before it. "
@@ -55,15 +57,25 @@ def command_turns(
     examples: Sequence[tuple[str, str]],
     devices: Sequence[str],
     states: Mapping[str, DeviceState],
+    unnamed: int = 0,
 ) -> list[Turn]:
     """Return the prompt for a command: the fixed beginning, then examples, then what is so and was said now.
 
-    The nearest example stands last, next to the words it is nearest to.
+    The nearest example stands last, next to the words it is nearest to. Of each state, `MOST_FIELDS` fields
+    are shown, and how many more there are.
+
+    Args:
+        request: What was said, or the alarm.
+        node: The node whose commands come into question.
+        examples: Sentence and call, nearest first.
+        devices: The devices that are named.
+        states: The states that are shown, by device.
+        unnamed: How many more devices there are.
     """
     turns = [command_system(node)]
     for sentence, call in reversed(examples):
         turns += [Turn("user", _said(sentence)), Turn("assistant", call)]
-    lines = [f"Devices: {', '.join(devices[:_MOST_DEVICES]) or 'none'}"]
+    lines = [f"Devices: {', '.join(devices) or 'none'}{_more(unnamed)}"]
     lines += [_state(state) for state in states.values()]
     lines.append(f"Alarm: <<{request.text}>>" if request.kind is RequestKind.ALARM else _said(request.text))
     turns.append(Turn("user", "\n".join(lines)))
@@ -82,8 +94,13 @@ def _said(text: str) -> str:
 
 
 def _state(state: DeviceState) -> str:
-    fields = ", ".join(f"{name} {value}" for name, value in list(state.fields.items())[:_MOST_FIELDS])
-    return f"{state.device}: {fields or 'nothing known'}{'' if state.online else ', offline'}"
+    fields = ", ".join(f"{name} {value}" for name, value in list(state.fields.items())[:MOST_FIELDS])
+    more = _more(len(state.fields) - MOST_FIELDS)
+    return f"{state.device}: {fields or 'nothing known'}{more}{'' if state.online else ', offline'}"
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
 
 
 def _argument(name: str, argument: ArgumentConfig) -> str:

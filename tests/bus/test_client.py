@@ -32,6 +32,8 @@ def test_a_message_arrives_with_its_properties(port: int, make_client: MakeClien
     message, receipt = listener.next()
     assert (message.topic, message.payload) == ("plant/p1/telemetry", b'{"speed": 1}')
     assert message.correlation == b"\x00\xff"
+    assert message.expires_at is not None
+    assert 0 < message.expires_at - message.received_at <= 61
     assert (message.qos, message.durable, message.retained) == (1, True, False)
     assert receipt.qos == 1
 

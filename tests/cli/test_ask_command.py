@@ -56,7 +56,8 @@ class HandEdge:
         for number, (kind, data) in enumerate(self.says, start=1):
             said = {"final": number == len(self.says), **data}
             corr = message.correlation.decode()
-            self.bus.publish(ANNOUNCING.envelope(TOPICS.reply(user), kind, said, corr=corr))
+            topic = TOPICS.stream(user) if kind == "piece" else TOPICS.reply(user)
+            self.bus.publish(ANNOUNCING.envelope(topic, kind, said, corr=corr))
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +179,31 @@ def test_an_order_that_waits_for_an_approval_says_so_and_does_not_wait(edge: Han
 
     waited = run(config, "--wait", "jog")
     assert (waited.exit_code, waited.stdout.splitlines()[-1]) == (1, "jog() expired")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"), [("one\ntwo", "one\ntwo\n"), ("two\none", "one\ntwo\ntwo\none\n")]
+)
+def test_pieces_are_shown_as_they_come_and_the_answer_where_it_says_otherwise(
+    edge: HandEdge, config: Path, answer: str, shown: str
+) -> None:
+    edge.says = [
+        ("piece", {"text": "one"}),
+        ("piece", {"text": "two"}),
+        ("answer", {"text": answer, "found": True}),
+    ]
+
+    result = run(config, "--stream", "--deadline", "10s", "now")
+
+    assert (result.exit_code, result.stdout) == (0, shown)
+    ((_, asked),) = edge.heard
+    assert (asked["stream"], asked["deadline"]) == (True, "10s")
+
+
+def test_who_wants_no_pieces_says_nothing_of_them(edge: HandEdge, config: Path) -> None:
+    edge.says = [("answer", {"text": "so it is", "found": True})]
+
+    run(config, "now")
+
+    ((_, asked),) = edge.heard
+    assert sorted(asked) == ["correlation", "text"]

@@ -19,7 +19,7 @@ from edge_node.messages import Generation
 from edge_node.runtime.wiring import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,7 +54,15 @@ class SilentModel:
     def prepare(self, system: Turn) -> None:
         """Nothing has to be read."""
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
+        del check
         del turns, grammar, max_tokens
         return Generation("", 0, 0, 0, 0, complete=False, log_probability=0.0)
 

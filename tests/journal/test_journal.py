@@ -596,3 +596,9 @@ def test_a_command_tells_who_ordered_it_after_a_restart(open_journal: Callable[.
     open_journal().conclude(None, commands=[ordered])
 
     assert open_journal().command("c1") == ordered
+
+
+def test_a_message_is_not_wanted_longer_after_a_restart(open_journal: Callable[..., Journal]) -> None:
+    receive(open_journal(), message("m1", expires_at=1234.5))
+
+    assert [each.expires_at for each in open_journal().unfinished()] == [1234.5]

@@ -318,3 +318,35 @@ def test_the_default_model_turns_an_order_into_a_command() -> None:
     turns = [Turn("system", "Answer with JSON."), Turn("user", "Slow pump-2 down to 40 percent.")]
     came = model.generate(turns, grammar=Grammar(json.dumps(schema)), max_tokens=40)
     assert json.loads(came.text) == {"pump": "pump-2", "percent": 40}
+
+
+class Enough(Exception):
+    """Raised by a check."""
+
+
+@pytest.mark.parametrize("runs", [0, 1, 5])
+def test_a_text_is_given_up_between_tokens_and_the_next_one_is_as_if_it_had_never_begun(
+    tiny_folder: Path, model: OnnxLanguageModel, runs: int
+) -> None:
+    checked = []
+
+    def check() -> None:
+        if len(checked) == runs:
+            raise Enough
+        checked.append(1)
+
+    with pytest.raises(Enough):
+        model.generate(HISTORY, grammar=FREE, max_tokens=40, check=check)
+
+    fresh = OnnxLanguageModel.open(tiny_folder, context=256, threads=1)
+    for chat in (HISTORY, [*HISTORY, Turn("assistant", "stop"), Turn("user", "speed")]):
+        expected = fresh.generate(chat, grammar=FREE, max_tokens=40)
+        assert model.generate(chat, grammar=FREE, max_tokens=40).text == expected.text
+
+
+def test_a_check_is_asked_before_each_run(model: OnnxLanguageModel) -> None:
+    checked: list[int] = []
+
+    came = model.generate(HISTORY, grammar=FREE, max_tokens=20, check=lambda: checked.append(1))
+
+    assert len(checked) == came.runs > 1

@@ -19,9 +19,9 @@ from edge_node.gate import PolicyGate
 from edge_node.identifiers import new_id
 from edge_node.journal.journal import Journal
 from edge_node.lifecycle import CommandLifecycle
-from edge_node.messages import AnswerDraft, Message, Outgoing, Passage, Quotation
+from edge_node.messages import AnswerDraft, Message, Outgoing, Passage, Quotation, Wanted
 from edge_node.operations import OperatorDesk
-from edge_node.pipeline import Pipeline, Stages
+from edge_node.pipeline import Pipeline, Result, Stages
 from edge_node.stop import Outlet, StopFile, StopLatch
 from edge_node.topics import EdgeTopics
 from edge_node.triggers import TriggerEngine
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_node.messages import Draft, Open, Request
-    from edge_node.pipeline import Result
+    from edge_node.protocols import Attention
 
 TOPICS = EdgeTopics("hall-3")
+DEADLINE_S = 3600.0
+"""Seconds of the hall's own clock."""
 PASSAGE = Passage("manual/pump.md", 12, 14, "Grease the bearing\nevery 500 hours.\n", node="pump-guard")
 QUOTATION = Quotation("Grease the bearing every 500 hours.", "manual/pump.md", 12, 13)
 SPEC: dict[str, Any] = {
@@ -111,11 +113,13 @@ class SaidDrafting:
 
     say: Callable[[Request, Open, Sequence[Passage]], Draft] = _quote
     asked: list[Request] = field(default_factory=list)
+    attention: Attention | None = None
 
     def draft(
-        self, request: Request, matter: Open, passages: Sequence[Passage]
+        self, request: Request, matter: Open, passages: Sequence[Passage], *, attention: Attention | None
     ) -> tuple[Draft, Mapping[str, object]]:
         self.asked.append(request)
+        self.attention = attention
         return self.say(request, matter, passages), {"text": "what the model wrote"}
 
 
@@ -136,6 +140,7 @@ class Hall:
         self._turned = before._turned if before else [clock]
         self.verdicts = before.verdicts if before else threading.Lock()
         self.drafting = SaidDrafting()
+        self.take_back: Callable[[str, str], bool] = lambda *_: False
         self.manuals = HeldManuals()
         self.journal = before.journal if before else Journal.open(folder / "journal.db", clock=self.clock)
         nodes = [Node(NodeConfig.model_validate(spec), Path())]
@@ -159,6 +164,7 @@ class Hall:
                 stop=latch,
                 twin=self.twin,
                 decisions=self.journal.archive,
+                take_back=lambda user, correlation: self.take_back(user, correlation),  # noqa: PLW0108 - a test sets it
             ),
             triggers=self.triggers,
             understanding=Cascade(nodes, twin=self.twin, embedder=WordEmbedder()),
@@ -169,7 +175,7 @@ class Hall:
             journal=self.journal,
             remembering={"twin": self.twin, "triggers": self.triggers},
         )
-        self.pipeline = Pipeline(stages, passages=3, one_at_a_time=self.verdicts)
+        self.pipeline = Pipeline(stages, passages=3, deadline_s=DEADLINE_S, one_at_a_time=self.verdicts)
 
     @property
     def now(self) -> float:
@@ -199,6 +205,12 @@ class Hall:
             Message(new_id(), topic, json.dumps(values).encode(), self.now, qos=1, durable=True)
         )
 
+    def operate(self, operation: str, *, user: str = "ada", **body: str) -> Message:
+        topic = TOPICS.operation(user, operation)
+        return self.received(
+            Message(new_id(), topic, json.dumps(body).encode(), self.now, qos=1, durable=True)
+        )
+
     def ask(self, payload: str | bytes, *, user: str = "ada", **properties: Any) -> Message:
         body = payload.encode() if isinstance(payload, str) else payload
         return self.received(
@@ -208,8 +220,8 @@ class Hall:
     def walk(self, message: Message | None) -> tuple[int, Result]:
         """Return how often the model was needed, and the result."""
         *hops, result = self.pipeline.path(message, now=self.now)
-        assert hops == [None] * len(hops)
-        assert result is not None
+        assert all(isinstance(hop, Wanted) for hop in hops)
+        assert isinstance(result, Result)
         return len(hops), result
 
     def told(self) -> list[Outgoing]:

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from edge_node.announcing import Announcing
 from edge_node.identifiers import new_id
-from edge_node.messages import AnswerDraft, CommandState, Message
+from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, Observation, Origin, Outgoing
 from edge_node.runtime.backlog import Backlog
-from edge_node.runtime.dispatcher import Dispatcher
-from tests.runtime.hall import TOPICS, Hall
+from edge_node.runtime.dispatcher import Dispatcher, Walk
+from edge_node.runtime.model_queue import ModelQueue
+from edge_node.runtime.streams import Streams
+from tests.runtime.hall import DEADLINE_S as DEADLINE_OF_HALL_S
+from tests.runtime.hall import QUOTATION, TOPICS, Hall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +34,17 @@ class Desk:
         self.may_end = threading.Event()
         self.backlog = Backlog(limit)
         self._concluded = threading.Condition()
+        self.pieces: list[Outgoing] = []
+        streams = Streams(Announcing(TOPICS, clock=hall.clock), publish=self.pieces.append)
+        self.model_queue = ModelQueue[Walk](limit, clock=hall.clock, streams=streams)
+        hall.take_back = self.model_queue.cancel
         self.dispatcher = Dispatcher(
             hall.pipeline,
             backlog=self.backlog,
             unfinished=hall.journal.unfinished,
             on_concluded=self._on_concluded,
             clock=hall.clock,
-            queue_limit=limit,
+            model_queue=self.model_queue,
         )
 
     def _on_concluded(self) -> None:
@@ -197,9 +207,9 @@ def test_a_full_queue_refuses_the_request_and_keeps_what_else_the_message_brough
     desk = make_desk(limit=1)
     desk.dispatcher.start()
     desk.think()
-    desk.backlog.put(hall.ask(QUESTION, correlation=b"queued"))
+    desk.backlog.put(hall.telemetry("pump-2", vib=8.0))
 
-    desk.backlog.put(hall.telemetry(rpm=40, vib=9.0, c=90))
+    desk.backlog.put(hall.telemetry(rpm=40, vib=8.0, c=90))
     desk.wait_for(lambda: hall.bodies(TOPICS.event("overheating")))
 
     kept = hall.journal.command(command.id)
@@ -284,3 +294,261 @@ def test_a_reading_that_cannot_be_read_and_is_not_journaled_leaves_a_dead_letter
     desk.backlog.put(Message(new_id(), "plant/pump-1/telemetry", b"{", desk.hall.now))
 
     desk.wait_for(lambda: desk.hall.bodies(TOPICS.dead("payload_invalid")))
+
+
+def test_an_order_overtakes_a_question_and_an_alarm_both_while_the_model_thinks(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"question"))
+    desk.backlog.put(hall.ask("bring pump-1 down to 40 percent", correlation=b"order"))
+    desk.backlog.put(hall.telemetry("pump-2", vib=8.0))
+    desk.backlog.put(hall.ask("jog pump-1", correlation=b"behind all"))
+    desk.wait_for(desk.replies)
+
+    desk.may_end.set()
+    desk.wait_for(lambda: len(desk.replies()) == 4)
+
+    assert [request.trigger or request.correlation for request in hall.drafting.asked] == [
+        "thinking",
+        "shaking",
+        "order",
+        "question",
+    ]
+
+
+def test_a_question_that_waits_past_its_deadline_is_told_so_and_never_shown_to_the_model(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"waits"))
+    desk.backlog.put(hall.ask("jog pump-1", correlation=b"behind"))
+    desk.wait_for(desk.replies)
+
+    def late() -> list[tuple[Any, ...]]:
+        return [
+            (reply["corr"], reply["data"]["code"], reply["data"]["final"])
+            for reply in desk.replies()
+            if reply["type"] == "nothing"
+        ]
+
+    hall.now += DEADLINE_OF_HALL_S + 1.0
+    desk.wait_for(late)
+    desk.may_end.set()
+    desk.wait_for(lambda: len(late()) == 2)
+
+    assert late() == [("waits", "deadline", True), ("thinking", "deadline", True)]
+    assert [request.correlation for request in hall.drafting.asked] == ["thinking"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_a_command_that_the_model_makes_too_late_is_not_issued(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+
+    def too_late(*_: Any) -> CommandDraft:
+        hall.now += DEADLINE_OF_HALL_S + 1.0
+        return CommandDraft("pump-guard", "set_speed", {"pump": "pump-1", "percent": 20}, Origin.MODEL)
+
+    hall.drafting.say = too_late
+    desk.dispatcher.start()
+    desk.backlog.put(hall.ask("bring pump-1 down to 20 percent"))
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    assert (reply["type"], reply["data"]["code"]) == ("nothing", "deadline")
+    assert hall.journal.open_commands() == ()
+
+
+def test_an_alarm_that_fires_again_while_it_waits_is_decided_once_and_both_are_told(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    for vib in (8.0, 1.0, 8.2):
+        hall.now += 1.0
+        desk.backlog.put(hall.telemetry(vib=vib))
+    desk.wait_for(lambda: hall.bodies(TOPICS.event("shaking")))
+
+    (event,) = hall.bodies(TOPICS.event("shaking"))
+    assert (event["data"]["code"], event["data"]["final"]) == ("superseded", True)
+    desk.may_end.set()
+    desk.wait_for(lambda: len(hall.bodies(TOPICS.event("shaking"))) == 2)
+    last = hall.bodies(TOPICS.event("shaking"))[1]
+    assert last["data"]["decision"] in event["data"]["text"]
+    assert [request.trigger for request in hall.drafting.asked] == ["", "shaking"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_the_record_of_a_decision_tells_how_long_it_waited_for_the_model(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"waits"))
+    desk.backlog.put(hall.ask("jog pump-1"))
+    desk.wait_for(desk.replies)
+    hall.now += 2.5
+    desk.may_end.set()
+    desk.wait_for(lambda: len(desk.replies()) == 3)
+
+    record = hall.journal.archive.record(desk.replies()[2]["data"]["decision"])
+
+    assert record is not None
+    assert record["model"]["waited_ms"] == 2500.0
+
+
+def test_a_stop_ends_the_model_between_tokens_and_the_message_comes_again(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    first = make_desk()
+
+    def generate(*_: Any) -> AnswerDraft:
+        first.began.release()
+        attention = hall.drafting.attention
+        assert attention is not None
+        try:
+            while not first.may_end.wait(0.01):
+                attention.check()
+        finally:
+            first.may_end.set()
+        return AnswerDraft("pump-guard")
+
+    hall.drafting.say = generate
+    first.dispatcher.start()
+    first.backlog.put(hall.ask(QUESTION, correlation=b"cut off"))
+    assert first.began.acquire(timeout=DEADLINE_S)
+
+    first.dispatcher.stop(timeout_s=0)
+    assert first.may_end.wait(DEADLINE_S)
+    first.dispatcher.stop(timeout_s=DEADLINE_S)
+
+    assert not first.dispatcher.alive
+    assert [message.correlation for message in hall.journal.unfinished()] == [b"cut off"]
+    hall.drafting.say = lambda *_: AnswerDraft("pump-guard")
+    second = make_desk()
+    second.dispatcher.start()
+    second.wait_for(second.replies)
+    assert hall.journal.unfinished() == ()
+
+
+def test_a_question_that_its_user_takes_back_is_not_shown_to_the_model(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.ask(QUESTION, correlation=b"waits"))
+    desk.backlog.put(hall.operate("cancel", user="eve", request="waits"))
+    desk.backlog.put(hall.operate("cancel", request="waits"))
+
+    desk.wait_for(desk.replies)
+    desk.may_end.set()
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    taken_back, thought = desk.replies()
+    assert (taken_back["corr"], taken_back["data"]["code"]) == ("waits", "cancelled")
+    assert (thought["corr"], thought["type"]) == ("thinking", "answer")
+    (refused,) = hall.bodies(TOPICS.operation_response("eve", "cancel"))
+    assert refused["data"]["error"]["code"] == "request_unknown"
+    (done,) = hall.bodies(TOPICS.operation_response("ada", "cancel"))
+    assert (done["type"], done["data"]["final"]) == ("response", True)
+    assert [request.correlation for request in hall.drafting.asked] == ["thinking"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_a_question_may_be_taken_back_while_the_model_thinks_and_not_afterwards(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.think()
+    desk.backlog.put(hall.operate("cancel", request="thinking"))
+    desk.wait_for(lambda: hall.bodies(TOPICS.operation_response("ada", "cancel")))
+    desk.may_end.set()
+    desk.wait_for(desk.replies)
+    desk.backlog.put(hall.operate("cancel", request="thinking"))
+    desk.wait_for(lambda: len(hall.bodies(TOPICS.operation_response("ada", "cancel"))) == 2)
+
+    (reply,) = desk.replies()
+    assert (reply["type"], reply["data"]["code"]) == ("nothing", "cancelled")
+    _, late = hall.bodies(TOPICS.operation_response("ada", "cancel"))
+    assert late["data"]["error"]["code"] == "request_unknown"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_pieces_go_to_the_stream_of_who_asked_for_them(
+    hall: Hall, make_desk: Callable[..., Desk], *, wanted: bool
+) -> None:
+    def tell(*_: Any) -> AnswerDraft:
+        attention = hall.drafting.attention
+        assert attention is not None
+        for _ in range(2):
+            attention.tell(QUOTATION)
+        return AnswerDraft("pump-guard", (QUOTATION, QUOTATION))
+
+    hall.drafting.say = tell
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.backlog.put(
+        hall.ask(f'{{"text": "{QUESTION}", "correlation": "c-1", "stream": {str(wanted).lower()}}}')
+    )
+    desk.wait_for(desk.replies)
+
+    (reply,) = desk.replies()
+    bodies = [json.loads(piece.payload) for piece in desk.pieces]
+    assert {(piece.topic, piece.qos, piece.retain) for piece in desk.pieces} <= {
+        ("edge/v1/hall-3/reply/ada/stream", 0, False)
+    }
+    assert [(body["type"], body["corr"], body["data"]["seq"], body["data"]["final"]) for body in bodies] == [
+        ("piece", "c-1", 0, False),
+        ("piece", "c-1", 1, False),
+    ] * wanted
+    assert all(body["data"]["text"] in reply["data"]["text"] for body in bodies)
+
+
+def test_an_order_whose_own_deadline_passed_before_it_was_handled_is_not_done(
+    hall: Hall, make_desk: Callable[..., Desk]
+) -> None:
+    hall.ask('{"text": "set pump-1 to 40 percent", "deadline": "10s"}', correlation=b"json")
+    hall.ask("set pump-1 to 30 percent", correlation=b"property", expires_at=hall.now + 10.0)
+    hall.now += 11.0
+    desk = make_desk()
+
+    desk.dispatcher.start()
+    desk.wait_for(lambda: len(desk.replies()) == 2)
+
+    assert [(reply["corr"], reply["data"]["code"]) for reply in desk.replies()] == [
+        ("json", "deadline"),
+        ("property", "deadline"),
+    ]
+    assert hall.journal.open_commands() == ()
+    assert hall.journal.unfinished() == ()
+
+
+def test_an_alarm_counts_from_when_it_came_and_not_by_the_time_that_its_device_tells(
+    hall: Hall, make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe = hall.twin.observe
+
+    def lagging(message: Message) -> tuple[Observation, ...]:
+        return tuple(replace(seen, observed_at=1.0) for seen in observe(message))
+
+    hall.now += 2 * DEADLINE_OF_HALL_S
+    monkeypatch.setattr(hall.twin, "observe", lagging)
+    desk = make_desk()
+    desk.dispatcher.start()
+    desk.backlog.put(hall.telemetry("pump-2", vib=8.0))
+
+    desk.wait_for(lambda: hall.bodies(TOPICS.event("shaking")))
+
+    (event,) = hall.bodies(TOPICS.event("shaking"))
+    assert event["data"].get("code") != "deadline"
+    assert [request.trigger for request in hall.drafting.asked] == ["shaking"]

@@ -12,7 +12,7 @@ from edge_node.messages import Turn
 from edge_node.runtime.preparation import Preparation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_node.messages import Generation, Grammar
 
@@ -40,7 +40,14 @@ class Reading:
     def count(self, turns: Sequence[Turn]) -> int:
         return len(turns)
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
         raise NotImplementedError
 
 

@@ -94,7 +94,44 @@ def test_a_node_that_takes_no_questions_is_not_asked() -> None:
         ask(b"why?", nodes=(node("watcher", ask=False),))
 
 
-@pytest.mark.parametrize("payload", [{"text": "a", "nod": "desk"}, {"text": 1}, {"text": "a", "node": None}])
+@pytest.mark.parametrize(
+    ("deadline", "expires_at", "expected"),
+    [
+        ("", None, None),
+        ("10s", None, 1010.0),
+        ("", 1005.0, 1005.0),
+        ("10s", 1005.0, 1005.0),
+        ("2s", 1005.0, 1002.0),
+    ],
+)
+def test_a_request_is_wanted_until_its_own_deadline_or_that_of_its_message(
+    deadline: str, expires_at: float | None, expected: float | None
+) -> None:
+    body = {"text": "why?"} | ({"deadline": deadline} if deadline else {})
+
+    assert ask(body, expires_at=expires_at).expires_at == expected
+
+
+def test_a_deadline_needs_its_unit() -> None:
+    with pytest.raises(EnvelopeInvalid, match="deadline"):
+        ask({"text": "why?", "deadline": "10"})
+
+
+def test_pieces_come_to_who_asks_for_them_only() -> None:
+    assert ask({"text": "why?", "stream": True}).stream
+    assert not ask({"text": "why?"}).stream
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"text": "a", "nod": "desk"},
+        {"text": 1},
+        {"text": "a", "node": None},
+        {"text": "a", "stream": "yes"},
+        {"text": "a", "deadline": 10},
+    ],
+)
 def test_json_with_other_keys_or_types_is_refused(payload: dict[str, Any]) -> None:
     with pytest.raises(EnvelopeInvalid):
         ask(payload)

@@ -142,7 +142,15 @@ class SayingModel:
     def prepare(self, system: Turn) -> None:
         """Nothing has to be read."""
 
-    def generate(self, turns: Sequence[Turn], *, grammar: Grammar, max_tokens: int) -> Generation:
+    def generate(
+        self,
+        turns: Sequence[Turn],
+        *,
+        grammar: Grammar,
+        max_tokens: int,
+        check: Callable[[], None] | None = None,
+    ) -> Generation:
+        del check
         del max_tokens
         self.prompts.append(list(turns))
         self.grammars.append(grammar)

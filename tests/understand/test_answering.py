@@ -11,7 +11,7 @@ from edge_node.understand.answering import Answering, grammar_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_node.messages import Request
+    from edge_node.messages import Quotation, Request
     from tests.understand.conftest import SayingModel, WordEmbedder
 
 ANY = Open("", question=True)
@@ -171,7 +171,7 @@ def test_what_does_not_fit_the_context_is_not_put_to_the_model(
     draft, record = answering.draft(ask("how does the valve open?"), ANY, near_ties())
     assert len(draft.quotations) == 3
     assert not model.prompts
-    assert record["not_shown_to_model"] == 2
+    assert record["left_out"] == {"excerpts": 2}
 
 
 def test_the_weakest_are_left_out_where_not_all_fit_the_context(
@@ -184,10 +184,39 @@ def test_the_weakest_are_left_out_where_not_all_fit_the_context(
     assert [quotation.file for quotation in draft.quotations] == ["b.md", "a.md", "c.md"]
     assert "side b" in model.prompts[1][1].content
     assert "side c" not in model.prompts[1][1].content
-    assert record["not_shown_to_model"] == 1
+    assert record["left_out"] == {"excerpts": 1}
 
 
 def test_the_grammar_lets_the_model_write_whole_excerpts_only() -> None:
     source = grammar_for(['Turn it "off".', "Wear gloves \N{SNOWMAN}."]).source
     choices = [json.loads(choice) for choice in source.strip().removeprefix("start: ").split(" | ")]
     assert choices == ['[1] Turn it "off".', "[2] Wear gloves \N{SNOWMAN}."]
+
+
+def test_what_will_be_quoted_is_told_before_the_model_chooses_what_stands_first(
+    answering: Answering, model: SayingModel, ask: Callable[..., Request]
+) -> None:
+    class Listening:
+        """Hears quotations, and what the model had read by then."""
+
+        waited_s = 0.0
+
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, int]] = []
+
+        def check(self) -> None:
+            """It is wanted for ever."""
+
+        def settle(self) -> None:
+            """It counts."""
+
+        def tell(self, quotation: Quotation) -> None:
+            self.heard.append((quotation.file, len(model.prompts)))
+
+    attention = Listening()
+    model.text = '[2] The valve opens "slowly" on side b.'
+
+    draft, _ = answering.draft(ask("how does the valve open?"), ANY, near_ties(), attention=attention)
+
+    assert attention.heard == [("a.md", 0), ("b.md", 0), ("c.md", 0)]
+    assert [quotation.file for quotation in draft.quotations] == ["b.md", "a.md", "c.md"]

@@ -7,6 +7,7 @@ import llguidance
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
+from edge_node.errors import ContextExceeded
 from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, Passage
 from edge_node.understand.drafting import ModelDrafting
 from edge_node.understand.quotation import quote
@@ -182,10 +183,52 @@ def test_the_grammar_lets_through_what_was_said_and_no_other_device(
 def test_a_small_context_gets_fewer_examples(
     drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request]
 ) -> None:
-    model.context = 1
+    drafting.draft(ask("stop pump 2"), Open("pump-guard", question=False, commands=("stop",)), ())
+    model.context = model.count(model.prompts[0]) + 128
     matter = Open("pump-guard", question=False, commands=("stop",), examples=(("stop pump 1", "{}"),))
-    drafting.draft(ask("stop pump 2"), matter, ())
-    assert [turn.role for turn in model.prompts[0]] == ["system", "user"]
+    _, record = drafting.draft(ask("stop pump 2"), matter, ())
+    assert [turn.role for turn in model.prompts[1]] == ["system", "user"]
+    assert record["left_out"] == {"examples": 1}
+
+
+def test_a_prompt_that_does_not_fit_at_all_is_refused_before_the_model_runs(
+    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request]
+) -> None:
+    model.context = 150
+    with pytest.raises(ContextExceeded, match="at most 22 tokens"):
+        drafting.draft(ask("stop pump 2"), ORDER, ())
+    assert model.prompts == []
+
+
+def test_more_devices_than_a_prompt_names_are_counted_there_and_in_the_record(
+    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request], twin: HeldTwin
+) -> None:
+    twin.fields |= {f"pump-{number}": {} for number in range(1, 31)}
+    _, record = drafting.draft(ask("it is too loud"), ORDER, ())
+    shown = model.prompts[0][-1].content.splitlines()[0]
+    assert shown.count("pump-") == 12
+    assert shown.endswith(" and 18 more")
+    assert record["left_out"] == {"devices": 18}
+
+
+def test_a_small_context_gets_fewer_devices(
+    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request], twin: HeldTwin
+) -> None:
+    twin.fields |= {f"pump-{number}": {} for number in range(1, 13)}
+    drafting.draft(ask("it is too loud"), ORDER, ())
+    model.context = model.count(model.prompts[0]) + 128 - 1
+    _, record = drafting.draft(ask("it is too loud"), ORDER, ())
+    assert model.prompts[1][-1].content.splitlines()[0].count("pump-") == 6
+    assert record["left_out"] == {"devices": 6}
+
+
+def test_more_fields_than_a_prompt_shows_are_counted_there_and_in_the_record(
+    drafting: ModelDrafting, model: SayingModel, ask: Callable[..., Request], twin: HeldTwin
+) -> None:
+    twin.fields["pump-2"] = {f"field_{number}": number for number in range(15)}
+    _, record = drafting.draft(ask("stop pump 2"), ORDER, ())
+    assert "field_11 11 and 3 more" in model.prompts[0][-1].content
+    assert record["left_out"] == {"fields": 3}
 
 
 def test_a_quotation_is_found_over_line_breaks_and_only_as_it_stands() -> None:
