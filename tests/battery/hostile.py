@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_node.config.loaded import Configuration
     from edge_node.messages import Draft, Open, Passage, Request
+    from edge_node.protocols import Attention
     from edge_node.rehearsal import Props
 
 DONE = re.compile(
@@ -138,7 +139,12 @@ class Obedient:
         self._last: CommandDraft | None = None
 
     def draft(
-        self, request: Request, matter: Open, _passages: Sequence[Passage]
+        self,
+        request: Request,
+        matter: Open,
+        _passages: Sequence[Passage],
+        *,
+        attention: Attention | None = None,  # noqa: ARG002 - it never tires
     ) -> tuple[Draft, Mapping[str, object]]:
         """Return a command, now and then the same as before, over and over."""
         if self._last is None or self._chance.random() < 0.7:
