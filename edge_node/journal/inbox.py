@@ -26,8 +26,7 @@ _RECENT = (
     " (SELECT coalesce(max(sequence), 0) FROM inbox) - ?) ORDER BY sequence LIMIT 200"
 )
 _REDELIVERED_ROWS = 4096
-"""How far back an unacknowledged delivery is looked for. A broker has fewer open at once, but while the edge
-dies again and again each new start adds rows for those that are delivered again."""
+"""How far back an unacknowledged delivery is looked for; a broker has fewer open at once."""
 
 _AT_ONCE = (32, 8, 1)
 _T = TypeVar("_T")
@@ -46,9 +45,10 @@ def add(cursor: Cursor, message: Message, *, now: float, request_s: float, ended
         request_s: Time within which the same request counts as sent twice.
         ended: Whether a new one has its end with this: it is kept, and nothing is to be done about it.
     """
-    fresh = not (
-        _delivered_before(cursor, message) or _seen(cursor, message, since=message.received_at - request_s)
-    )
+    if _delivered_before(cursor, message):
+        # Without a row of its own: an edge that dies at each start would push the first one out of sight.
+        return False
+    fresh = not _seen(cursor, message, since=message.received_at - request_s)
     state = "done" if ended else "open"
     state = state if fresh else "duplicate"
     insert(cursor, [row_of(message, state=state, ended_at=None if state == "open" else now)])

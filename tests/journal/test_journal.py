@@ -200,6 +200,18 @@ def test_what_the_broker_delivers_again_is_known_behind_a_thousand_others(journa
     assert receive(journal, replace(first, id="m1", redelivered=True)) == ["duplicate"]
 
 
+def test_what_the_broker_delivers_again_is_known_however_often_the_edge_has_died_since(
+    journal: Journal,
+) -> None:
+    first = message("m0", payload=b"0", packet_id=100)
+    others = [message(f"m{number}", payload=b"%d" % number, packet_id=number) for number in range(1, 65)]
+    assert receive(journal, first, *others) == ["durable"] * 65
+    for death in range(100):
+        again = [replace(each, id=f"{each.id}-{death}", redelivered=True) for each in others]
+        assert receive(journal, *again) == ["duplicate"] * 64
+    assert receive(journal, replace(first, id="m0-100", redelivered=True)) == ["duplicate"]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"redelivered": False}, {"packet_id": 8}, {"payload": b"2"}, {"topic": "plant/p2/telemetry"}],
