@@ -77,7 +77,8 @@ def test_every_problem_is_one_line_and_the_status_is_78(folder: Path) -> None:
         ),
         (
             f"{node}:2: nam: expected one of ask, commands, description, devices, edge_node, examples, "
-            "knowledge, listen, model, name, stale, triggers, words, came the unknown key 'nam' (did you mean 'name'?)"
+            "knowledge, listen, model, name, stale, triggers, words, came the unknown key 'nam' "
+            "(did you mean 'name'?)"
         ),
         f"{node}:7: commands.switch.publish.idempotent: expected true or false, came 3 (integer)",
     ]
