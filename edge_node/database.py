@@ -25,6 +25,8 @@ Cursor = sqlite3.Cursor
 """What a transaction gives: `execute`, `executemany`, `fetchall`, `lastrowid`, `rowcount`."""
 
 _T = TypeVar("_T")
+_UNWRITTEN = (sqlite3.Error, UnicodeEncodeError, OverflowError)
+"""Why a statement fails: SQLite itself, half a character in a text, or a number that is too large for it."""
 _BUSY_TIMEOUT_S = 10.0
 _WAL_LIMIT_BYTES = 16 * 1024 * 1024
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -188,7 +190,7 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO part")
                 self._connection.execute("RELEASE part")
-            if isinstance(problem, sqlite3.Error):
+            if isinstance(problem, _UNWRITTEN):
                 raise _failure(self._error, self.path, problem) from problem
             raise
 
@@ -202,7 +204,7 @@ class Database:
         """
         try:
             return write(cursor)
-        except sqlite3.Error as problem:
+        except _UNWRITTEN as problem:
             raise _failure(self._error, self.path, problem) from problem
 
     @property
@@ -260,12 +262,12 @@ class _Corrupt(Exception):
         self.cause = cause
 
 
-def _code(problem: sqlite3.Error) -> int:
+def _code(problem: Exception) -> int:
     # The low byte is the primary code; errors of the Python layer carry none.
     return int(getattr(problem, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _failure(error: type[DatabaseError], path: Path, problem: sqlite3.Error) -> DatabaseError:
+def _failure(error: type[DatabaseError], path: Path, problem: Exception) -> DatabaseError:
     return error(path, reason=str(problem), hint=_HINTS.get(_code(problem), ""))
 
 

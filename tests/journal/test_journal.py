@@ -233,6 +233,19 @@ def test_messages_without_correlation_are_never_duplicates(journal: Journal) -> 
     assert receive(journal, message("m1"), message("m2")) == ["durable", "durable"]
 
 
+@pytest.mark.parametrize("unwritable", ["half \ud800 a character", 2**70])
+def test_what_cannot_be_written_is_told_and_the_next_message_is_taken_in(
+    open_journal: Callable[..., Journal], unwritable: Any
+) -> None:
+    journal = open_journal()
+    receive(journal, message())
+    with pytest.raises(JournalError):
+        journal.conclude(message(), outgoing=[Outgoing("t", b"x", content_type=unwritable)])
+
+    assert journal.alive
+    assert receive(journal, message("m2")) == ["durable"]
+
+
 def test_an_error_in_the_middle_of_a_conclusion_leaves_nothing_of_it(
     open_journal: Callable[..., Journal],
 ) -> None:
