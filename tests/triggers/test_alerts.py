@@ -13,7 +13,8 @@ from edge_node.config.load import load_node
 from edge_node.config.loaded import Configuration
 from edge_node.config.models import RuntimeConfig
 from edge_node.errors import ConfigurationInvalid
-from edge_node.messages import NothingDraft, Outgoing
+from edge_node.messages import NothingDraft, Outgoing, Wanted
+from edge_node.pipeline import Result
 from edge_node.rehearsal import Props, Rehearsal
 from tests.rehearsal.stage import Quiet
 from tests.runtime.hall import SPEC, Hall
@@ -140,12 +141,12 @@ def test_an_alert_does_not_wait_for_the_model_and_its_end_comes_behind_it(
     hall = Hall(tmp_path, spec=spec)
     hall.drafting.say = lambda *_: NothingDraft("pump-guard", "nothing fits")
     path = hall.pipeline.path(hall.telemetry(vib=9), now=hall.now)
-    assert next(path) is None
+    assert isinstance(next(path), Wanted)
     assert states(hall) == ["begin"]
     hall.now += 1
     hall.walk(hall.telemetry(vib=2))
     assert states(hall) == ["begin", "end"]
-    assert [result.decisions[0].request.trigger for result in path if result] == ["asked"]
+    assert [result.decisions[0].request.trigger for result in path if isinstance(result, Result)] == ["asked"]
     assert states(hall) == ["begin", "end"]
     hall.journal.close()
 
@@ -153,7 +154,7 @@ def test_an_alert_does_not_wait_for_the_model_and_its_end_comes_behind_it(
 def test_what_is_interrupted_after_the_alert_is_not_told_again(tmp_path: Path, spec: dict[str, Any]) -> None:
     before = Hall(tmp_path, spec=spec)
     message = before.telemetry(vib=9)
-    assert next(before.pipeline.path(message, now=before.now)) is None
+    assert isinstance(next(before.pipeline.path(message, now=before.now)), Wanted)
     before.journal.close()
     after = Hall(tmp_path, spec=spec)
     after.drafting.say = lambda *_: NothingDraft("pump-guard", "nothing fits")
