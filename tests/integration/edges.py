@@ -102,8 +102,13 @@ def copy_nodes(folder: Path, *names: str) -> Path:
 
 
 def small_nodes(folder: Path) -> Path:
-    """Return a folder with pump-guard and rover, with short manuals, so that a start takes little time."""
+    """Return a folder with pump-guard and rover, with short manuals, so that a start takes little time.
+
+    The pump takes one order right after the other: what a test asked before must not deny what it asks now.
+    """
     copy_nodes(folder, "pump-guard", "rover")
+    pump_guard = folder / "pump-guard" / "node.yaml"
+    pump_guard.write_text(pump_guard.read_text("utf-8").replace("    limit: {every: 2s}\n", ""), "utf-8")
     (folder / "pump-guard" / "manual" / "operation.md").unlink()
     (folder / "rover" / "manual" / "handbook.md").write_text("# Robot\n\nCharge the battery every evening.\n")
     return folder
