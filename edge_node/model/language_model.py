@@ -25,6 +25,7 @@ from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary
+from edge_node.model.turned_base import TurnedBase, is_turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,6 +131,9 @@ class OnnxLanguageModel:
                 expected = f"an adapter of {', '.join(manifest.sources)}, which has number {manifest.base}"
                 raise ModelUnsupported(adapter.path, expected=expected, came=f"one of number {adapter.base}")
             session.check_adapter(adapter)
+        if loaded and is_turned(folder):
+            base = TurnedBase(folder)
+            loaded = {name: adapter.changed(base.fitted) for name, adapter in loaded.items()}
         if loaded:
             session.adapt(None)
         model = cls(

@@ -21,7 +21,8 @@ BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 ADAPTABLE_FILE = "adaptable.onnx"
-FORMAT = 4
+NORMS_FILE = "norms.npz"
+FORMAT = 5
 _HINT = "build the model again with `edge-node model build`"
 
 

@@ -18,7 +18,7 @@ from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMis
 from edge_node.model.memory import forget_mapped, trim_heap, zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,6 +95,11 @@ class Adapter:
     base: int
     parameters: Mapping[str, onnxruntime.OrtValue]
 
+    def changed(self, change: Callable[[str, NDArray[np.float32]], NDArray[np.float32]]) -> Adapter:
+        """Return an adapter with each matrix as `change` makes it, given its name and itself."""
+        made = {name: change(name, value.numpy()) for name, value in self.parameters.items()}
+        return Adapter(self.path, self.base, _values(made))
+
 
 def read_adapter(path: Path) -> Adapter:
     """Return the adapter in an .onnx_adapter file.
@@ -117,10 +122,7 @@ def read_adapter(path: Path) -> Adapter:
 
 def write_adapter(path: Path, *, parameters: Mapping[str, NDArray[np.float32]], base: int) -> None:
     """Write an adapter in ONNX Runtime's own format; it appears only once it is whole."""
-    values = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, np.float32))
-        for name, each in parameters.items()
-    }
+    values = _values(parameters)  # the library copies none before it writes
     whole = onnxruntime.AdapterFormat()
     whole.set_adapter_version(1)
     whole.set_model_version(base)
@@ -128,6 +130,14 @@ def write_adapter(path: Path, *, parameters: Mapping[str, NDArray[np.float32]], 
     aside = path.with_name(f".{path.name}.partial")
     whole.export_adapter(str(aside))
     aside.replace(path)
+
+
+def _values(matrices: Mapping[str, NDArray[np.float32]]) -> dict[str, onnxruntime.OrtValue]:
+    # Copies: what is given may lie over a file that is closed before these are used.
+    return {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(each, np.float32, order="C"))
+        for name, each in matrices.items()
+    }
 
 
 class KvSession:
