@@ -5,7 +5,8 @@ Knows what a decoder computes; knows nothing of sessions, tokenizers or manifest
 In 8 bits the residual stream is turned: what reads it is rounded with one fixed step and multiplied in whole
 numbers, with a scale for each output; the other weights have a scale for each block of inputs. The turn of
 the embeddings comes after the look-up, and is taken back before the head, so that table and head are as they
-came, and where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves what a context takes and changes the
+came, and where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves
+what a context takes and changes the
 loss in the fifth digit; they go in and come out through buffers of
 fixed length; the caller binds both ends to the same memory.
 """

@@ -22,6 +22,8 @@ MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 ADAPTABLE_FILE = "adaptable.onnx"
 NORMS_FILE = "norms.npz"
+DOWN, UP = ".lora_a", ".lora_b"
+"""Ends of the names of the two matrices that an adapter has for one product."""
 FORMAT = 5
 _HINT = "build the model again with `edge-node model build`"
 

@@ -229,7 +229,7 @@ def product(  # noqa: PLR0913 - as many as the operator has
     )
 
 
-def whole_product(  # noqa: PLR0913 - as many as the operators have
+def whole_product(
     source: str,
     values: str,
     scales: str,

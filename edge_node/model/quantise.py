@@ -1,4 +1,4 @@
-"""Matrices in 8 bits, symmetric, or in 4, with a zero point; a scale for each block of inputs, or each output.
+"""Matrices in 8 bits, symmetric, or in 4, with a zero point; scales by blocks of inputs or by outputs.
 
 Knows NumPy only; knows nothing of where matrices come from or how they are multiplied.
 """

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_node.errors import ModelCorrupt
-from edge_node.model.adapter_graph import DOWN, UP
-from edge_node.model.manifest import NORMS_FILE
+from edge_node.model.manifest import DOWN, NORMS_FILE, UP
 from edge_node.model.turning import Turning
 
 if TYPE_CHECKING:
