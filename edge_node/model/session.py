@@ -15,7 +15,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMissing, ModelUnsupported
-from edge_node.model.memory import forget_mapped, trim_heap, zeros
+from edge_node.model.memory import forget, mapped_ranges, trim_heap, zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -162,6 +162,7 @@ class KvSession:
         self._path = path
         self._session = session
         self._binding = session.io_binding()
+        self._mapped = _weights(path)
         pasts = [item for item in session.get_inputs() if _PAST.fullmatch(item.name)]
         logits = {item.name: item for item in session.get_outputs()}.get("logits")
         if not pasts or logits is None:
@@ -231,6 +232,8 @@ class KvSession:
         try:
             for start, stop in self._pieces(position, end, last=last):
                 self._read(start, stop, wanted=last if stop == end else 0)
+                if stop < end:  # the embeddings of a long prompt lie on many pages
+                    forget(self._mapped)
         except (*_FAULTS, ValueError) as error:
             raise _run_error(self._path, error) from error
         return self._logits
@@ -343,9 +346,13 @@ def _load(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     # export); mapped ones are copied into the layout that multiplies fastest. Neither is read again, but
     # for the few embeddings that a prompt needs.
     trim_heap()
-    for data in path.parent.glob(f"{path.name}.data*"):
-        forget_mapped(data)
+    forget(_weights(path))
     return session
+
+
+def _weights(path: Path) -> list[tuple[int, int]]:
+    """Return where what lies beside a graph is mapped; two graphs may share it, under the name of one."""
+    return [found for data in path.parent.glob("*.onnx.data*") for found in mapped_ranges(data)]
 
 
 def _kept_shape(cache: NDArray[Any]) -> str:
