@@ -84,7 +84,7 @@ class Prompts:
         return Asked((command_system(self._node), order), _LONGEST_ANSWER, schema=schema)
 
     def quote(self) -> Asked:
-        """Return a question over passages, of which one is to be quoted: its first tokens, as many for all."""
+        """Return a question over passages, of which one is to be quoted, as many tokens of it for all."""
         passages = [self._text(PASSAGE_TOKENS) for _ in range(PASSAGES)]
         subject = " ".join(passages[self._next % PASSAGES].split()[:8])
         choices = tuple(f"[{place}] {passage}" for place, passage in enumerate(passages, start=1))
