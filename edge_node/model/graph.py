@@ -5,10 +5,9 @@ Knows what a decoder computes; knows nothing of sessions, tokenizers or manifest
 In 8 bits the residual stream is turned: what reads it is rounded with one fixed step and multiplied in whole
 numbers, with a scale for each output; the other weights have a scale for each block of inputs. The turn of
 the embeddings comes after the look-up, and is taken back before the head, so that table and head are as they
-came, and where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves
-what a context takes and changes the
-loss in the fifth digit; they go in and come out through buffers of
-fixed length; the caller binds both ends to the same memory.
+came, and where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves what
+a context takes and changes the loss in the fifth digit; they go in and come out through buffers of fixed
+length; the caller binds both ends to the same memory.
 """
 
 from __future__ import annotations
@@ -33,10 +32,11 @@ from edge_node.model.onnx_file import (
     write_new,
 )
 from edge_node.model.quantise import BLOCK
+from edge_node.model.scheme import norm_before, writes_stream
 from edge_node.model.turning import REACH, Turning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -212,12 +212,12 @@ class _DecoderGraph:
         rows, columns = sum(self._tensors.shape(part)[0] for part in parts), self._tensors.shape(parts[0])[1]
         self._linears.append(Linear(name, source, rows, columns))
         bias = self._bias(parts, name=name)
-        if self._turning is not None and (norm := _norm_before(parts[0])):
+        if self._turning is not None and (norm := norm_before(parts[0])):
             self._multiply_whole(source, parts, name=name, bias=bias, norm=norm)
             return name
-        slabs = (slab for part in parts for slab in self._tensors.matrix(part))
-        if self._turning is not None and _writes_stream(parts[0]):
-            slabs = iter([self._turning.into(np.concatenate(list(slabs)).T).T])
+        slabs: Iterable[NDArray[np.float32]] = (slab for part in parts for slab in self._tensors.matrix(part))
+        if self._turning is not None and writes_stream(parts[0]):
+            slabs = [self._turning.into(np.concatenate(list(slabs)).T).T]
         stored = self._weights.matrix(slabs, bits=self._scheme.of(parts[0]))
         return self._multiply(source, stored, name=name, bias=bias)
 
@@ -240,7 +240,7 @@ class _DecoderGraph:
             return ""
         biases = [self._tensors.vector(f"{part}.bias", width=self._tensors.shape(part)[0]) for part in parts]
         joined = np.concatenate(biases)
-        if self._turning is not None and _writes_stream(parts[0]):
+        if self._turning is not None and writes_stream(parts[0]):
             joined = self._turning.into(joined)
         return self._weights.small(f"{name}.bias", joined)
 
@@ -347,8 +347,8 @@ class _DecoderGraph:
         if self._turning is None:
             return embedded
         self._weights.small("stream.ones", np.ones(self._sizes.hidden, np.float32))
-        self._weights.small("stream.step", np.float32(REACH / 127))
-        self._weights.small("stream.zero", np.uint8(128))
+        self._weights.small("stream.step", np.array(REACH / 127, np.float32))
+        self._weights.small("stream.zero", np.array(128, np.uint8))
         matrix = self._weights.add("turn", self._turning.matrix)
         return self._node("MatMul", [embedded, matrix], [f"{embedded}.turned"], domain="")
 
@@ -395,16 +395,3 @@ class _DecoderGraph:
             for layer in range(sizes.layers)
             for part in ("key", "value")
         ]
-
-
-def _norm_before(part: str) -> str:
-    """Return the norm whose output a matrix takes; none where it takes another."""
-    block, _, kind = part.rpartition(".")
-    if kind in {"attn_q", "attn_k", "attn_v"}:
-        return f"{block}.attn_norm"
-    return f"{block}.ffn_norm" if kind in {"ffn_gate", "ffn_up"} else ""
-
-
-def _writes_stream(part: str) -> bool:
-    """Return whether the output of a matrix is added to the residual stream."""
-    return part.endswith((".attn_output", ".ffn_down"))

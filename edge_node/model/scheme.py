@@ -44,3 +44,16 @@ class Scheme:
 
 
 FLOAT = Scheme(_FLOAT_BITS)
+
+
+def norm_before(part: str) -> str:
+    """Return the norm of the residual stream whose output a matrix takes; empty where it takes another."""
+    block, _, kind = part.rpartition(".")
+    if kind in {"attn_q", "attn_k", "attn_v"}:
+        return f"{block}.attn_norm"
+    return f"{block}.ffn_norm" if kind in {"ffn_gate", "ffn_up"} else ""
+
+
+def writes_stream(part: str) -> bool:
+    """Return whether the output of a matrix is added to the residual stream."""
+    return part.endswith((".attn_output", ".ffn_down"))

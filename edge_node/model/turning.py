@@ -44,7 +44,8 @@ class Turning:
             rows: Those that take the stream as it was, shape (n, width).
             norm: Weights of the norm before them, shape (width,).
         """
-        return (rows * norm) @ self.matrix
+        turned: NDArray[np.float32] = np.matmul(rows * norm, self.matrix, dtype=np.float32)
+        return turned
 
     def into(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return turned rows, or what writes into the turned stream in place of the stream.
@@ -63,4 +64,5 @@ class Turning:
         Returns:
             Shape (width, width), float32.
         """
-        return np.ascontiguousarray(self.matrix.T) * norm
+        turned: NDArray[np.float32] = np.ascontiguousarray(self.matrix.T) * norm
+        return turned
