@@ -243,9 +243,16 @@ def assemble(  # noqa: PLR0913 - a part each
     )
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
-    preparation = _preparation(nodes, models=models)
     return Assembly(
-        pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue, breaker
+        pipeline,
+        announcing,
+        lifecycle,
+        library,
+        twin,
+        _preparation(nodes, models=models),
+        verdicts,
+        model_queue,
+        breaker,
     )
 
 
