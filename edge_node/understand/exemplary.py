@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from edge_node.protocols import Embedder, Twin
     from edge_node.understand.learned import Guess
 
-# Chosen so that of 1200 sentences of public sets that want nothing, 4 get a command: a wrong deed costs more than
-# a question. A word that no example explains asks for more likeness. Two commands that are nearly as well spoken
-# for are in doubt, however well each is.
+# Chosen so that of 1200 sentences of public sets that want nothing, 4 get a command: a wrong deed costs more
+# than a question. A word that no example explains asks for more likeness. Two commands that are nearly as well
+# spoken for are in doubt, however well each is.
 _SURE_SCORE = 0.15
 _SURE_MARGIN = 0.015
 _SURE_CONFIDENCE = 0.5
