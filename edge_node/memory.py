@@ -70,7 +70,7 @@ class Memory:
             urgent: Only what must be on the disk together with the message that changed it.
         """
         rows = [row for stage in self._stages.values() for row in stage.take_changes(urgent=urgent)]
-        return tuple(self._in_turn(row) for row in rows)
+        return tuple(self._in_turn(row) for row in rows) if rows else ()
 
     def record(self, key: str, requests: tuple[Request, ...]) -> StateRow:
         """Return the row that keeps the requests of a message."""

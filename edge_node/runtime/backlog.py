@@ -67,11 +67,16 @@ class Backlog:
                 self._ready.wait(timeout_s)
             if self._durable:
                 return self._durable.popleft()
-            if self._readings and not self._waiting:
-                message = self._readings.popleft()
-                self._shedding = self._shedding and bool(self._readings)
-                return message
-            return None
+            return self._next_reading()
+
+    def next(self) -> Message | None:
+        """Return the next message at once, None where none waits or somebody else wants to be seen to."""
+        with self._ready:
+            if self._turned_away:
+                return None
+            if self._durable:
+                return self._durable.popleft()
+            return self._next_reading()
 
     def turned_away(self) -> Message | None:
         """Return the next message of a person that found no room, or None."""
@@ -98,6 +103,14 @@ class Backlog:
         """Let a waiting `take` return."""
         with self._ready:
             self._ready.notify_all()
+
+    def _next_reading(self) -> Message | None:
+        if not self._readings or self._waiting:
+            return None
+        message = self._readings.popleft()
+        if self._shedding:
+            self._shedding = bool(self._readings)
+        return message
 
     def _put_reading(self, message: Message) -> None:
         if len(self._readings) >= self._limit:

@@ -26,26 +26,101 @@ _MESSAGE_KINDS = 1024
 _NUMBERS = (float, int)  # a truth value is an int to Python, and no number here
 
 
+class Asked(NamedTuple):
+    """A trigger that is to be asked.
+
+    Attributes:
+        place: Its place among those that are asked with it.
+        name: Its name.
+        trigger: The trigger.
+        ask: Asks `when`.
+    """
+
+    place: int
+    name: str
+    trigger: Trigger
+    ask: Callable[[Told], bool | None]
+
+
+class Band(NamedTuple):
+    """Triggers none of which holds while a value lies in between.
+
+    Attributes:
+        name: Name of the value.
+        below: What it lies above.
+        above: What it lies below.
+        asked: The triggers.
+    """
+
+    name: str
+    below: float
+    above: float
+    asked: tuple[Asked, ...]
+
+
 class Concerned(NamedTuple):
     """Triggers that are to be asked together.
 
     Attributes:
-        asked: The triggers, in the order of their file, each behind its name and before what asks `when`.
+        asked: The triggers by their names, in the order of their file.
         names: All names that their conditions want.
         windows: All windows of time that they look through.
+        bands: Those that a single value keeps from holding, by that value.
+        others: Those of which nothing of the kind is known.
     """
 
-    asked: tuple[tuple[str, Trigger, Callable[[Told], bool | None]], ...]
+    asked: Mapping[str, Asked]
     names: frozenset[str]
     windows: tuple[Window, ...]
+    bands: tuple[Band, ...]
+    others: tuple[Asked, ...]
 
     @classmethod
     def of(cls, triggers: Iterable[Trigger]) -> Concerned:
         """Return triggers with all that they want to know."""
-        asked = tuple((trigger.name, trigger, trigger.when.ask) for trigger in triggers if trigger.when)
-        windows = frozenset(window for _, trigger, _ in asked for window in trigger.windows)
-        names = frozenset(name for _, trigger, _ in asked for name in trigger.names)
-        return cls(asked, names, tuple(sorted(windows, key=lambda window: window.name)))
+        conditions = [(trigger, trigger.when) for trigger in triggers if trigger.when]
+        asked = [
+            Asked(place, trigger.name, trigger, when.ask) for place, (trigger, when) in enumerate(conditions)
+        ]
+        windows = frozenset(window for each in asked for window in each.trigger.windows)
+        names = frozenset(name for each in asked for name in each.trigger.names)
+        bands: dict[str, Band] = {}
+        others: list[Asked] = []
+        for each, (_, when) in zip(asked, conditions, strict=True):
+            if when.quiet is None:
+                others.append(each)
+                continue
+            name, below, above = when.quiet
+            known = bands.get(name, Band(name, -math.inf, math.inf, ()))
+            narrowed = max(below, known.below), min(above, known.above)
+            bands[name] = Band(name, *narrowed, (*known.asked, each))
+        return cls(
+            {each.name: each for each in asked},
+            names,
+            tuple(sorted(windows, key=lambda window: window.name)),
+            tuple(bands.values()),
+            tuple(others),
+        )
+
+    def stirred(self, told: Mapping[str, Any], watches: Iterable[str]) -> list[Asked]:
+        """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
+
+        Most values are as they should be, and one look at each tells that of all triggers that read it.
+
+        Args:
+            told: Name to value, of fields and of windows.
+            watches: Names of the triggers that stand somewhere.
+        """
+        found = list(self.others)
+        for name, below, above, asked in self.bands:
+            value = told.get(name)
+            if value is None or (type(value) in _NUMBERS and below < value < above):
+                continue
+            found += asked
+        there = {each.name for each in found}
+        found += [self.asked[name] for name in watches if name in self.asked and name not in there]
+        found.sort()
+        return found
 
 
 class Reading:

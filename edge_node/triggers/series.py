@@ -76,7 +76,13 @@ class Series:
         elif times[0] <= at - self.seconds:
             # What a window needs no more goes, but for the last sample, which tells gaps.
             horizon = self._horizon(at) if self.tumbling else at - self.seconds
-            self._forget(min(bisect_right(times, horizon), len(times) - 1))
+            if self.merged is None and len(times) > 1 and times[0] <= horizon < times[1]:
+                # What most messages lead to, at a third of the price.
+                budget.held -= 1
+                times.pop(0)
+                self.means.pop(0)
+            else:
+                self._forget(min(bisect_right(times, horizon), len(times) - 1))
         if len(times) >= self.limit or budget.held >= budget.limit:
             self._merge()
             if budget.held >= budget.limit:
@@ -98,8 +104,8 @@ class Series:
         if since is None or since > first or not times or at - times[-1] > self.stale_s:
             return None
         low, high = 0, len(times)
-        if times[0] <= first or times[-1] >= end:
-            # A sliding window is open at its old end, a tumbling one at its young end.
+        # A sliding window is open at its old end, a tumbling one at its young end.
+        if times[0] <= first or times[-1] > end or (self.tumbling and times[-1] == end):
             side = bisect_left if self.tumbling else bisect_right
             low, high = side(times, first), side(times, end)
         try:
@@ -184,11 +190,6 @@ class Series:
         if count <= 0:
             return
         self.budget.held -= count
-        if count == 1 and self.merged is None and len(self.times) > 1:
-            # What most messages lead to, at a third of the price.
-            self.times.pop(0)
-            self.means.pop(0)
-            return
         del self.times[:count]
         del self.means[:count]
         for column in self.merged or ():

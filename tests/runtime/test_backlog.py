@@ -201,3 +201,29 @@ def test_who_is_turned_away_does_not_wait_for_the_next_message() -> None:
 
     assert backlog.take(timeout_s=3600) is None
     assert backlog.turned_away() is not None
+
+
+def test_what_waits_behind_a_message_comes_in_the_same_order_without_waiting() -> None:
+    backlog = Backlog(10)
+    for message in (reading(0), journaled(0), reading(1), journaled(1)):
+        backlog.put(message)
+
+    assert [message.id for message in iter(backlog.next, None)] == ["j-0", "j-1", "r-0", "r-1"]
+
+
+def test_nobody_is_served_before_those_who_are_turned_away() -> None:
+    backlog = Backlog(1, from_person=by_person)
+    for message in (said("p-1"), said("p-2"), reading(0)):
+        backlog.put(message)
+
+    assert backlog.next() is None
+    assert backlog.turned_away() is not None
+    assert [message.id for message in iter(backlog.next, None)] == ["p-1", "r-0"]
+
+
+def test_readings_that_follow_wait_for_journaled_messages_that_found_no_room_too() -> None:
+    backlog = Backlog(1)
+    for message in (reading(0), journaled(0), journaled(1)):
+        backlog.put(message)
+
+    assert [message.id for message in iter(backlog.next, None)] == ["j-0"]
