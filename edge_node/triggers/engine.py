@@ -197,10 +197,10 @@ class TriggerEngine:
         fired: list[Watch] = []
         if not concerned.asked:
             return fired
-        watches = seen.watches
-        shown = _shown(concerned, seen, values, at=at, changed=changed)
-        stirred = concerned.stirred(shown, watches)
-        told = Told(shown if stirred else {})
+        stirred = seen.stirred(concerned, values, at, changed=changed)
+        if not stirred:
+            return fired
+        watches, told = seen.watches, _told(concerned, seen, values, at=at, changed=changed)
         for _, name, trigger, ask in stirred:
             watch = watches.get(name)
             if watch is not None:
@@ -239,7 +239,7 @@ class TriggerEngine:
             fires = episode.ripen(now)
         elif isinstance(episode, Holding):
             alone = self._readings[seen.node].alone[watch.trigger.name]
-            told = _told(alone, seen, values, at=now)
+            told = _told(alone, seen, values, at=now, changed={})
             fires = episode.ripen(now, holds=watch.asked(told))
         if not isinstance(episode, Joint):
             self._note_end(watch, was_open=was_open, is_open=episode.open)
@@ -284,7 +284,7 @@ class TriggerEngine:
             if seen.node != trigger.node:
                 continue
             values = self._values(seen, said={})
-            if trigger.holds(_told(alone, seen, values, at=now)):
+            if trigger.holds(_told(alone, seen, values, at=now, changed={})):
                 yield self._request(trigger, seen, values, at=now)
 
     def _settle(self, seen: Seen, watch: Watch, *, urgent: bool) -> None:
@@ -375,17 +375,12 @@ def _alerts_first(requests: Iterable[Request]) -> tuple[Request, ...]:
     return tuple(sorted(requests, key=lambda request: request.kind is not RequestKind.ALERT))
 
 
-def _shown(
+def _told(
     concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, changed: Mapping[str, bool]
-) -> dict[str, Any]:
+) -> Told:
     """Return what the conditions of triggers are asked over: values of fields, and what windows come to."""
-    shown = seen.values(concerned.windows, at, changed=changed)
+    told = seen.values(concerned.windows, at, changed=changed)
     for name in concerned.names:
         if name in values:
-            shown[name] = values[name]
-    return shown
-
-
-def _told(concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float) -> Told:
-    """Return what the conditions of triggers are asked over where no message came."""
-    return Told(_shown(concerned, seen, values, at=at, changed={}))
+            told[name] = values[name]
+    return Told(told)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_node.conditions.windows import CHANGED
-from edge_node.triggers.series import Series
+from edge_node.triggers.series import BOUNDED, Series, inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
@@ -50,12 +50,20 @@ class Band(NamedTuple):
         below: What it lies above.
         above: What it lies below.
         asked: The triggers.
+        window: The window that comes to the value; None where a field tells it.
     """
 
     name: str
     below: float
     above: float
     asked: tuple[Asked, ...]
+    window: Window | None = None
+
+    def narrowed(self, below: float, above: float, asked: Asked) -> Band:
+        """Return the band with another trigger."""
+        return self._replace(
+            below=max(below, self.below), above=min(above, self.above), asked=(*self.asked, asked)
+        )
 
 
 class Concerned(NamedTuple):
@@ -84,6 +92,7 @@ class Concerned(NamedTuple):
         ]
         windows = frozenset(window for each in asked for window in each.trigger.windows)
         names = frozenset(name for each in asked for name in each.trigger.names)
+        by_name = {window.name: window for window in windows}
         bands: dict[str, Band] = {}
         others: list[Asked] = []
         for each, (_, when) in zip(asked, conditions, strict=True):
@@ -91,9 +100,10 @@ class Concerned(NamedTuple):
                 others.append(each)
                 continue
             name, below, above = when.quiet
-            known = bands.get(name, Band(name, -math.inf, math.inf, ()))
-            narrowed = max(below, known.below), min(above, known.above)
-            bands[name] = Band(name, *narrowed, (*known.asked, each))
+            known = bands.get(name) or Band(name, -math.inf, math.inf, (), by_name.get(name))
+            if known.window:
+                below, above = inside(below, above)
+            bands[name] = known.narrowed(below, above, each)
         return cls(
             {each.name: each for each in asked},
             names,
@@ -101,26 +111,6 @@ class Concerned(NamedTuple):
             tuple(bands.values()),
             tuple(others),
         )
-
-    def stirred(self, told: Mapping[str, Any], watches: Iterable[str]) -> list[Asked]:
-        """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
-
-        Most values are as they should be, and one look at each tells that of all triggers that read it.
-
-        Args:
-            told: Name to value, of fields and of windows.
-            watches: Names of the triggers that stand somewhere.
-        """
-        found = list(self.others)
-        for name, below, above, asked in self.bands:
-            value = told.get(name)
-            if value is None or (type(value) in _NUMBERS and below < value < above):
-                continue
-            found += asked
-        there = {each.name for each in found}
-        found += [self.asked[name] for name in watches if name in self.asked and name not in there]
-        found.sort()
-        return found
 
 
 class Reading:
@@ -177,6 +167,7 @@ class Seen:
         message_id: Its last message.
         known: Names of the fields that were known then.
         series: What its fields showed lately.
+        fed: Field to those of the series that its numbers go to, as far as one came.
         last: Field to its last value, for fields whose changes are asked for.
         watches: Trigger to where it stands; triggers for which nothing is on its way have none.
     """
@@ -188,6 +179,7 @@ class Seen:
     message_id: str = ""
     known: frozenset[str] = frozenset()
     series: dict[SeriesKey, Series] = field(default_factory=dict)
+    fed: dict[str, tuple[Series, ...]] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
 
@@ -225,13 +217,45 @@ class Seen:
             keys = reading.lengths.get(name)
             if keys is None or type(value) not in _NUMBERS or not math.isfinite(value):
                 continue
-            number = float(value)
-            for key in keys:
-                series = self.series.get(key)
-                if series is None:
-                    series = Series(key[1], key[2], self.stale_s, limit, budget)
-                    self.series[key] = series
-                series.add(self.at, number)
+            fed = self.fed.get(name)
+            if fed is None:
+                fed = self.fed[name] = tuple(self._series(key, limit=limit, budget=budget) for key in keys)
+            at, number = self.at, float(value)
+            for series in fed:
+                series.add(at, number)
+
+    def _series(self, key: SeriesKey, *, limit: int, budget: Budget) -> Series:
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = Series(key[1], key[2], self.stale_s, limit, budget)
+        return series
+
+    def stirred(
+        self, concerned: Concerned, values: Mapping[str, Any], at: float, *, changed: Mapping[str, bool]
+    ) -> list[Asked]:
+        """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
+
+        Most values are as they should be, and one look at each tells that of all triggers that read it.
+        """
+        found = list(concerned.others)
+        for name, below, above, asked, window in concerned.bands:
+            if window is None:
+                value = values.get(name)
+            elif window.function in BOUNDED:
+                series = self.series.get(window.series)
+                if series is None or series.lies_within(below, above):
+                    continue
+                value = series.value(window.function, at)
+            else:
+                value = self.values((window,), at, changed=changed).get(name)
+            if value is None or (type(value) in _NUMBERS and below < value < above):
+                continue
+            found += asked
+        there = {each.name for each in found}
+        standing = concerned.asked.keys() & self.watches.keys()
+        found += [concerned.asked[name] for name in standing - there]
+        found.sort()
+        return found
 
     def values(self, windows: Iterable[Window], at: float, *, changed: Mapping[str, bool]) -> dict[str, Any]:
         """Return what windows come to at `at`, by their names; those that are unknown are left out."""
