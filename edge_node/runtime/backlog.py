@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_SPARED = 10
+
 
 class Backlog:
     """A bounded queue with two lanes: journaled messages first, then readings.
@@ -45,7 +47,10 @@ class Backlog:
         # By name, because the journal is read while others arrive: what was read may not have been put
         # yet, and what is put may not have been read.
         self._waiting: set[str] = set()
+        # An episode of loss ends with a pause, or once many readings in a row were spared: whoever is just
+        # fast enough empties the queue again and again.
         self._shedding = False
+        self._spared = 0
         self.dropped = 0
 
     def put(self, message: Message) -> None:
@@ -68,7 +73,8 @@ class Backlog:
         with self._lock:
             if not (self._turned_away or self._durable or self._readings or self._waiting):
                 self._sleeping += 1
-                self._ready.wait(timeout_s)
+                if not self._ready.wait(timeout_s):
+                    self._shedding = False
                 self._sleeping -= 1
             if self._durable:
                 return self._durable.popleft()
@@ -112,15 +118,16 @@ class Backlog:
     def _next_reading(self) -> Message | None:
         if not self._readings or self._waiting:
             return None
-        message = self._readings.popleft()
         if self._shedding:
-            self._shedding = bool(self._readings)
-        return message
+            self._spared += 1
+            self._shedding = self._spared < _SPARED * self._limit
+        return self._readings.popleft()
 
     def _put_reading(self, message: Message) -> None:
         if len(self._readings) >= self._limit:
             self._readings.popleft()
             self.dropped += 1
+            self._spared = 0
             if not self._shedding:
                 self._shedding = True
                 log.warning("readings_dropped", reason="they come faster than they are read, the oldest go")

@@ -58,6 +58,33 @@ def test_an_episode_of_dropped_readings_is_warned_of_once() -> None:
     assert [line["log_level"] for line in second] == ["warning"]
 
 
+def test_an_episode_of_dropped_readings_goes_on_where_the_queue_is_emptied_in_between() -> None:
+    backlog = Backlog(2)
+    with capture_logs() as lines:
+        for number in range(6):
+            backlog.put(reading(number))
+            if number == 4:
+                assert [backlog.take(timeout_s=0), backlog.take(timeout_s=0)] == [reading(3), reading(4)]
+        for number in range(3):
+            backlog.put(reading(number))
+
+    assert [line["event"] for line in lines] == ["readings_dropped"]
+
+
+def test_an_episode_of_dropped_readings_ends_with_many_that_are_not() -> None:
+    backlog = Backlog(2)
+    with capture_logs() as lines:
+        for number in range(3):
+            backlog.put(reading(number))
+        for number in range(30):
+            backlog.take(timeout_s=0)
+            backlog.put(reading(number))
+        for number in range(3):
+            backlog.put(reading(number))
+
+    assert [line["event"] for line in lines] == ["readings_dropped", "readings_dropped"]
+
+
 def test_journaled_messages_come_before_readings() -> None:
     backlog = Backlog(10)
     backlog.put(reading(0))
