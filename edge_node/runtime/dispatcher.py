@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.2
 _TURNED_AWAY_AT_ONCE = 20
-_BEGUN_AT_ONCE = 32
+_TURN_S = 0.002
 _FINISHING = 0.5  # share of the time to stop in which the model may finish; then it ends with a token
 
 
@@ -195,14 +195,12 @@ class Dispatcher:
             self._stopping.wait(TICK_S)
 
     def _begin_with_others(self, first: Message) -> None:
-        """Begin a message, and those that wait behind it, up to a number: all else is seen to in between."""
+        """Begin a message and those behind it, for a moment: all else is seen to in between."""
+        until_s = time.monotonic() + _TURN_S
         message: Message | None = first
-        for _ in range(_BEGUN_AT_ONCE):
+        while message is not None:
             self._begin(message)
-            message = self._backlog.next()
-            if message is None:
-                return
-        self._begin(message)
+            message = self._backlog.next() if time.monotonic() < until_s else None
 
     def _begin(self, message: Message | None) -> None:
         if self._earlier and message is not None:
