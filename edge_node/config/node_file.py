@@ -190,6 +190,26 @@ class DeviceConfig(Section):
         default_factory=dict,
         description="What it is and where, such as area, floor or kind; an argument of that name takes it.",
     )
+    area: str = Field(
+        default="",
+        description="Where it is, from the wide to the narrow: `kitchen`, or `downstairs/kitchen`.",
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it is, by the names of `area` and of the labels `area` and `floor`, the narrowest first."""
+        parts = [part.strip() for part in reversed(self.area.split("/")) if part.strip()]
+        told = [self.labels[label] for label in ("area", "floor") if label in self.labels]
+        return tuple(dict.fromkeys((*parts, *told)))
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """The labels, with what `area` says of the room and the floor."""
+        parts = [part.strip() for part in self.area.split("/") if part.strip()]
+        told = {"area": parts[-1]} if parts else {}
+        if len(parts) > 1:
+            told["floor"] = parts[-2]
+        return {**told, **self.labels}
 
 
 class NodeConfig(Section):

@@ -93,14 +93,10 @@ class Cascade:
         """Return the one command whose template the words are a whole example of, if there is one."""
         devices = {name: self._twin.devices(name) for name in names}
         said = clean(request.text)
-        found: list[Match] = []
-        for text in dict.fromkeys((said, without_courtesy(said))):
-            found = self._templates.matches(text, devices=devices)
-            # A free text could swallow a question whole; only the template's own words make an order of one.
-            if is_question(text):
-                found = [match for match in found if not match.free]
-            if found:
-                break
+        found = self._templates.matches(said, devices=devices)
+        # A free text could swallow a question whole; only the template's own words make an order of one.
+        if is_question(without_courtesy(said)):
+            found = [match for match in found if not match.free]
         if not found:
             return None
         if len(found) > 1:
