@@ -53,10 +53,19 @@ class Heard:
         return text
 
 
-def readings(
+def readings(text: str, *, phrases: Phrases) -> Iterator[Heard]:
+    """Yield a sentence as it was said, with what it names made plain and numbers in digits."""
+    yield from _once(
+        heard
+        for said in (" ".join(text.split()), digits(text))
+        for heard in _named(said, phrases, literal=True)
+    )
+
+
+def plainer_readings(
     text: str, *, phrases: Phrases, verbs: frozenset[str], units: frozenset[str]
 ) -> Iterator[Heard]:
-    """Yield what a sentence may come down to, the most literal first.
+    """Yield what a sentence comes down to once habits of speech are taken out, the most literal first.
 
     Args:
         text: The sentence.
@@ -64,35 +73,41 @@ def readings(
         verbs: Words that orders begin with.
         units: Units of the node's arguments.
     """
+    yield from _once(
+        each
+        for said in _plainer(text, phrases=phrases, verbs=verbs, units=units)
+        for heard in _named(said, phrases, literal=False)
+        for each in (heard, *_framed(heard))
+    )
+
+
+def _once(all_heard: Iterable[Heard]) -> Iterator[Heard]:
     seen: set[str] = set()
-    for said, literal in _said(text, phrases=phrases, verbs=verbs, units=units):
-        for values, bare_numbers in ((True, False), (False, False), (True, True)):
-            found = phrases.find(said, bare_numbers=bare_numbers)
-            heard = _marked(said, found if values else _devices(found), literal=literal)
-            for each in (heard, *(() if literal else _framed(heard))):
-                if each.text not in seen:
-                    seen.add(each.text)
-                    yield each
+    for heard in all_heard:
+        if heard.text not in seen:
+            seen.add(heard.text)
+            yield heard
 
 
-def _said(
+def _named(text: str, phrases: Phrases, *, literal: bool) -> Iterator[Heard]:
+    found = phrases.find(text)
+    yield _marked(text, found, literal=literal)
+    yield _marked(text, [phrase for phrase in found if phrase.kind == DEVICE], literal=literal)
+    if not any(phrase.kind == DEVICE for phrase in found):
+        yield _marked(text, phrases.find(text, bare_numbers=True), literal=literal)
+
+
+def _plainer(
     text: str, *, phrases: Phrases, verbs: frozenset[str], units: frozenset[str]
-) -> Iterator[tuple[str, bool]]:
-    """Yield the sentence in digits and ever plainer, and whether it still is what was said."""
-    yield " ".join(text.split()), True
-    yield digits(text), True
+) -> Iterator[str]:
     bare = plain(text)
     for said in (bare, *imperatives(text, verbs=verbs)):
         written = in_units(in_numbers(digits(said)), units=units)
-        yield written, False
-        yield in_shares(written), False
+        yield written
+        yield in_shares(written)
     written = in_units(in_numbers(digits(text)), units=units)
     for other in amended(written, phrases=phrases):
-        yield in_shares(plain(other)), False
-
-
-def _devices(found: Iterable[Phrase]) -> list[Phrase]:
-    return [phrase for phrase in found if phrase.kind == DEVICE]
+        yield in_shares(plain(other))
 
 
 def _marked(text: str, found: Iterable[Phrase], *, literal: bool) -> Heard:

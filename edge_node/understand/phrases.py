@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edge_node.understand.spelling import HOMOPHONES, corrected
@@ -97,6 +98,8 @@ class Phrases:
         self._longest = max(map(len, self._forms), default=0)
         self._spelt = frozenset(key for form in self._forms for key in form)
         self._literals = literals
+        counted = (one for form in self._forms for one, other in pairwise(form) if other.isdigit())
+        self._counted = frozenset((*_NUMBERED, *counted))
 
     def find(self, text: str, *, bare_numbers: bool = False) -> list[Phrase]:
         """Return what `text` (numbers in digits) names, in order and without overlaps, the longest first.
@@ -163,13 +166,10 @@ class Phrases:
                 continue
             if key not in self._spelt and key not in self._literals:
                 key = corrected(key, self._spelt)
-            if key not in self._literals and words and self._is_counted(words[-1].key):
+            if key not in self._literals and words and words[-1].key in self._counted:
                 key = digits(HOMOPHONES.get(key) or corrected(key, NUMBER_WORDS))
             words.append(_Word(match[0], key, match.start(), match.end()))
         return words
-
-    def _is_counted(self, key: str) -> bool:
-        return key in _NUMBERED or any(len(form) > 1 and form[0] == key and form[1].isdigit() for form in self._forms)
 
     def _add(self, keys: Sequence[str], kind: str, value: Any, grade: Grade) -> None:
         if keys:

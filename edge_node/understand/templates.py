@@ -27,13 +27,13 @@ from hassil.recognize import RecognizeResult, recognize_all
 from hassil.sample import sample_sentence
 
 from edge_node.errors import ConfigurationInvalid, Problem
-from edge_node.understand.hearing import STANDINS, readings
+from edge_node.understand.hearing import STANDINS, plainer_readings, readings
 from edge_node.understand.phrases import Phrases
 from edge_node.understand.values import read_number, unit_words
 from edge_node.understand.words import word_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import ArgumentConfig, CommandConfig
@@ -123,10 +123,13 @@ class Templates:
         """
         if not text.strip() or len(text.split()) > _MOST_WORDS:
             return []
-        heard = {node: list(self._readings(node, text, names)) for node, names in devices.items()}
         # A node that knows the words as they were said comes before one that has to bend them.
         for literal in (True, False):
-            found = [match for node, each in heard.items() for match in self._first(node, each, literal=literal)]
+            found = [
+                match
+                for node, names in devices.items()
+                for match in self._first(node, self._heard(node, text, names, literal=literal))
+            ]
             if found:
                 return _best(found)
         return []
@@ -139,18 +142,20 @@ class Templates:
             self._phrases[node] = known
         return known
 
-    def _readings(self, node: str, text: str, devices: tuple[str, ...]) -> Iterator[Heard]:
+    def _heard(self, node: str, text: str, devices: tuple[str, ...], *, literal: bool) -> Iterator[Heard]:
         phrases = self.phrases(node, devices)
-        return readings(text, phrases=phrases, verbs=self._verbs[node], units=self._units[node])
+        if literal:
+            return readings(text, phrases=phrases)
+        verbs, units = self._verbs[node], self._units[node]
+        return plainer_readings(text, phrases=phrases, verbs=verbs, units=units)
 
-    def _first(self, node: str, heard: Sequence[Heard], *, literal: bool) -> list[Match]:
+    def _first(self, node: str, all_heard: Iterable[Heard]) -> list[Match]:
         """Return how a node understands the first reading that it understands."""
-        for each in heard:
-            if each.literal is literal:
-                results = recognize_all(each.text, self._intents[node])
-                found = [match for result in results if (match := self._read(node, result, each)) is not None]
-                if found:
-                    return found
+        for heard in all_heard:
+            results = recognize_all(heard.text, self._intents[node])
+            found = [match for result in results if (match := self._read(node, result, heard)) is not None]
+            if found:
+                return found
         return []
 
     def _read(self, node: str, result: RecognizeResult, heard: Heard) -> Match | None:
