@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
 from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.doubts import LONGEST_ORDER, impossible_number, is_asked, quoted
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
+from edge_node.understand.phrases import Grade
 from edge_node.understand.rules import Rules
 from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
 from edge_node.understand.templates import Templates
 from edge_node.understand.words import clean, is_readable, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.messages import Draft, Request
     from edge_node.protocols import Embedder, Twin
+    from edge_node.understand.phrases import Phrase
     from edge_node.understand.templates import Match
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
@@ -98,17 +101,50 @@ class Cascade:
         if is_question(without_courtesy(said)):
             found = [match for match in found if not match.free]
         if not found:
-            return None
+            return self._doubtful(request, devices)
+        calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
         if len(found) > 1:
-            choices = " or ".join(call_in_words(match.command, match.arguments) for match in found)
-            return NothingDraft(request.node, f"did you mean {choices}?", code="ask_back")
-        return self._completed(found[0], devices[found[0].node])
+            return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
+        if is_asked(request.text):
+            reason = f"did you mean {calls}? if it is an order, say it without the question mark"
+            return NothingDraft(found[0].node, reason, code="ask_back")
+        return self._completed(found[0], devices[found[0].node], request)
 
-    def _completed(self, match: Match, devices: tuple[str, ...]) -> CommandDraft | NothingDraft:
+    def _doubtful(self, request: Request, devices: Mapping[str, tuple[str, ...]]) -> NothingDraft | None:
+        """Return why words that no template knows are no order, where that can be told without a model."""
+        for words in quoted(request.text):
+            found = self._templates.matches(clean(words), devices=devices)
+            if found and not found[0].free:
+                call = call_in_words(found[0].command, found[0].arguments)
+                reason = f"did you mean {call}? it stands in quotation marks; if it is an order, say it without"
+                return NothingDraft(found[0].node, reason, code="ask_back")
+        if is_question(request.text) or is_statement(request.text):
+            return None
+        if len(words_of(request.text)) > LONGEST_ORDER:
+            reason = "that is too long for an order; say in one sentence what is to be done"
+            return NothingDraft(request.node, reason, code="ask_back")
+        number = impossible_number(request.text)
+        if number:
+            reason = f"{number} is no number that a machine can be set to"
+            return NothingDraft(request.node, reason, code="ask_back")
+        return None
+
+    def _completed(
+        self, match: Match, devices: tuple[str, ...], request: Request
+    ) -> CommandDraft | NothingDraft:
         command = self._nodes[match.node].spec.commands[match.command]
         arguments: dict[str, Any] = {}
         for name, argument in command.args.items():
             value = match.arguments.get(name, argument.default)
+            if name in match.named:
+                if not match.named[name].values:
+                    reason = f"there is no {value}; there are {', '.join(devices) or 'no devices'}"
+                    return NothingDraft(match.node, reason, code="ask_back")
+                meant = self._meant(match, match.named[name], request)
+                if len(meant) > 1:
+                    question = ask_for_argument(name, argument, devices=meant)
+                    return NothingDraft(match.node, question, code="ask_back")
+                value = meant[0]
             if value is None and argument.optional:
                 continue
             if value is None:
@@ -116,6 +152,22 @@ class Cascade:
                 return NothingDraft(match.node, question, code="ask_back")
             arguments[name] = value
         return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
+
+    def _meant(self, match: Match, phrase: Phrase, request: Request) -> tuple[str, ...]:
+        """Return which of the devices that a phrase names are meant: those that can do it, where it was said."""
+        expect = self._nodes[match.node].spec.commands[match.command].expect
+        field = expect.field if expect else ""
+        able = tuple(device for device in phrase.values if field in self._fields(match.node, device))
+        left: tuple[str, ...] = (able or phrase.values) if field else phrase.values
+        if phrase.grade is Grade.PART:
+            phrases = self._templates.phrases(match.node, self._twin.devices(match.node))
+            for place in request.context.values():
+                left = phrases.within(place, left) or left
+        return left
+
+    def _fields(self, node: str, device: str) -> Mapping[str, Any]:
+        state = self._twin.state(node, device)
+        return state.fields if state is not None else {}
 
     def _wants_device(self, node: str, command: str) -> bool:
         arguments = self._nodes[node].spec.commands[command].args.values()

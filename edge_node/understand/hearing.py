@@ -63,7 +63,12 @@ def readings(text: str, *, phrases: Phrases) -> Iterator[Heard]:
 
 
 def plainer_readings(
-    text: str, *, phrases: Phrases, verbs: frozenset[str], units: frozenset[str]
+    text: str,
+    *,
+    phrases: Phrases,
+    verbs: frozenset[str],
+    units: frozenset[str],
+    strangers: bool = False,
 ) -> Iterator[Heard]:
     """Yield what a sentence comes down to once habits of speech are taken out, the most literal first.
 
@@ -72,11 +77,12 @@ def plainer_readings(
         phrases: What may be named.
         verbs: Words that orders begin with.
         units: Units of the node's arguments.
+        strangers: Whether devices that are not there have stand-ins too.
     """
     yield from _once(
         each
         for said in _plainer(text, phrases=phrases, verbs=verbs, units=units)
-        for heard in _named(said, phrases, literal=False)
+        for heard in _named(said, phrases, literal=False, strangers=strangers)
         for each in (heard, *_framed(heard))
     )
 
@@ -89,8 +95,8 @@ def _once(all_heard: Iterable[Heard]) -> Iterator[Heard]:
             yield heard
 
 
-def _named(text: str, phrases: Phrases, *, literal: bool) -> Iterator[Heard]:
-    found = phrases.find(text)
+def _named(text: str, phrases: Phrases, *, literal: bool, strangers: bool = False) -> Iterator[Heard]:
+    found = phrases.find(text, strangers=strangers)
     yield _marked(text, found, literal=literal)
     yield _marked(text, [phrase for phrase in found if phrase.kind == DEVICE], literal=literal)
     if not any(phrase.kind == DEVICE for phrase in found):

@@ -27,6 +27,8 @@ _POSSESSIVE = re.compile(r"'s?$")
 _ARTICLES = word_set("the my our your its their")
 _NUMBERED = ("number", "no", "nr")
 _PLACED = ("in", "of", "at", "on")
+_EVERY = ("all", "every", "each", "both", "any")
+_LONGEST_GROUP = 8
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -81,6 +83,11 @@ class Phrases:
         self.devices = tuple(devices)
         kinds = spec.words.get("kind", {})
         self._synonyms = _groups([(value, *words) for value, words in kinds.items()])
+        self._place_words = {
+            " ".join(_keys(place)): tuple(" ".join(_keys(word)) for word in words)
+            for label in ("area", "floor")
+            for place, words in spec.words.get(label, {}).items()
+        }
         called = {
             name
             for command in spec.commands.values()
@@ -101,15 +108,16 @@ class Phrases:
         counted = (one for form in self._forms for one, other in pairwise(form) if other.isdigit())
         self._counted = frozenset((*_NUMBERED, *counted))
 
-    def find(self, text: str, *, bare_numbers: bool = False) -> list[Phrase]:
+    def find(self, text: str, *, bare_numbers: bool = False, strangers: bool = False) -> list[Phrase]:
         """Return what `text` (numbers in digits) names, in order and without overlaps, the longest first.
 
         Args:
             text: The text.
             bare_numbers: Whether a number that only one device ends in may name that device.
+            strangers: Whether devices that are counted and not there are named too, with no values.
         """
         words = self._words(text)
-        found: list[Phrase] = []
+        found = self._strangers(words) if strangers else []
         for length in range(min(self._longest, len(words)), 0, -1):
             for first in range(len(words) - length + 1):
                 window = words[first : first + length]
@@ -118,6 +126,66 @@ class Phrases:
                     continue
                 found += self._named(window, text, bare_numbers=bare_numbers and first > 0)
         return sorted(self._without_verbs(found, text), key=lambda phrase: phrase.start)
+
+    def _strangers(self, words: Sequence[_Word]) -> list[Phrase]:
+        """Return where a device is counted that is not there, such as 'pump 9' of three pumps."""
+        found = []
+        for first, word in enumerate(words):
+            number = words[first + 1 :][:1]
+            if number and number[0].key in _NUMBERED:
+                number = words[first + 2 :][:1]
+            counted = word.key in self._counted and word.key not in _NUMBERED
+            if not counted or not number or not number[0].key.lstrip("-").isdecimal():
+                continue
+            if (word.key, number[0].key) not in self._forms:
+                found.append(Phrase(DEVICE, (), word.start, number[0].end))
+        return found
+
+    def groups(self, text: str) -> list[Phrase]:
+        """Return where a text names several devices at once, in order: 'all pumps', 'the lights downstairs'.
+
+        A noun in the plural or behind 'all', 'every', 'each', 'both' or 'any', with a place before or behind it;
+        the values are the devices that are called so, in that place if one is said.
+        """
+        words = self._words(text)
+        found: list[Phrase] = []
+        for length in range(min(_LONGEST_GROUP, len(words)), 0, -1):
+            for first in range(len(words) - length + 1):
+                window = words[first : first + length]
+                start, end = window[0].start, window[-1].end
+                if any(one.start < end and start < one.end for one in found) or _goes_on(text, start, end):
+                    continue
+                devices = self._group([word.key for word in window])
+                if devices:
+                    found.append(Phrase(DEVICE, devices, start, end, Grade.OTHERWISE))
+        return sorted(found, key=lambda phrase: phrase.start)
+
+    def _group(self, keys: list[str]) -> tuple[str, ...]:
+        every = bool(keys) and keys[0] in _EVERY
+        rest = keys[1:] if every else keys
+        while every and rest and rest[0] in {"of", "one"}:
+            rest = rest[1:]
+        for device in self.devices:
+            for noun in self._same(self.nouns[device]):
+                for said in {noun, _plural(noun)}:
+                    at = _place_of(said.split(), rest)
+                    if at is None or not (every or said != noun):
+                        continue
+                    before, after = rest[:at], rest[at + len(said.split()) :]
+                    devices = self._called_so(noun, before, after)
+                    if devices:
+                        return devices
+        return ()
+
+    def _called_so(self, noun: str, before: list[str], after: list[str]) -> tuple[str, ...]:
+        """Return the devices that a noun means with words before and behind it that can only be a place."""
+        if after[:1] and after[0] in _PLACED:
+            after = after[1:]
+        places = [" ".join(words) for words in (before, after) if words]
+        devices = [device for device in self.devices if noun in self._same(self.nouns[device])]
+        for place in places:
+            devices = [device for device in devices if place in self.places[device]]
+        return tuple(devices)
 
     def _without_verbs(self, found: list[Phrase], text: str) -> list[Phrase]:
         """Return what is named without single words that templates have too, where a device is named beside."""
@@ -164,6 +232,8 @@ class Phrases:
             key = _key(match[0])
             if key in _ARTICLES:
                 continue
+            if _is_negative(text, match.start()):
+                key = f"-{key}"
             if key not in self._spelt and key not in self._literals:
                 key = corrected(key, self._spelt)
             if key not in self._literals and words and words[-1].key in self._counted:
@@ -181,8 +251,6 @@ class Phrases:
         keys = _keys(device)
         known = node.spec.devices.get(device)
         self._add(keys, DEVICE, device, Grade.NAME)
-        for alias in known.aliases if known else ():
-            self._add(_keys(alias), DEVICE, device, Grade.NAME)
         number = keys[-1] if len(keys) > 1 and keys[-1].isdigit() else ""
         stem = keys[:-1] if number else keys
         labels = known.known_labels if known else {}
@@ -190,14 +258,21 @@ class Phrases:
         self.nouns[device] = noun or device
         own = " ".join(stem[:-1]) if not number and len(stem) > 1 else ""
         told = [" ".join(_keys(place)) for place in (known.places if known else ())]
-        self.places[device] = tuple(dict.fromkeys(place for place in (own, *told) if place))
+        said = [other for place in (own, *told) for other in (place, *self._place_words.get(place, ())) if place]
+        self.places[device] = tuple(dict.fromkeys(said))
         nouns = self._same(self.nouns[device])
+        for alias in known.aliases if known else ():
+            self._add(_keys(alias), DEVICE, device, Grade.NAME)
+            for noun in nouns:
+                if _keys(alias)[-1:] and _keys(alias)[-1] in nouns:
+                    self._add((*_keys(alias)[:-1], *noun.split()), DEVICE, device, Grade.OTHERWISE)
         if number:
             self._learn_number(device, number, nouns)
         for place in self.places[device]:
             self._learn_place(device, place.split(), nouns)
         for name in nouns:
             self._add(name.split(), DEVICE, device, Grade.PART)
+            self._add(_plural(name).split(), DEVICE, device, Grade.PART)
 
     def _learn_number(self, device: str, number: str, nouns: Iterable[str]) -> None:
         for word in _NUMBERED:
@@ -263,12 +338,25 @@ def _groups(groups: Iterable[Sequence[str]]) -> dict[str, tuple[str, ...]]:
 
 def _key(word: str) -> str:
     plain = _POSSESSIVE.sub("", word.casefold())
-    # str.isdigit holds for digits that int() refuses; those of this pattern are decimal.
-    return str(int(plain)) if plain.isdecimal() else plain
+    return plain.lstrip("0") or "0" if plain.isdecimal() else plain
 
 
 def _keys(name: str) -> tuple[str, ...]:
     return tuple(_key(part) for part in _PART.findall(name))
+
+
+def _is_negative(text: str, start: int) -> bool:
+    """Return whether a sign stands before a number, rather than a hyphen between a name and its number."""
+    sign = text[:start].endswith("-") and text[start].isdigit()
+    return sign and (start == 1 or text[start - 2].isspace())
+
+
+def _place_of(words: list[str], keys: list[str]) -> int | None:
+    """Return where words stand one behind the other among keys."""
+    for at in range(len(keys) - len(words) + 1):
+        if keys[at : at + len(words)] == words:
+            return at
+    return None
 
 
 def _plural(noun: str) -> str:

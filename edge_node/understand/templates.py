@@ -6,7 +6,7 @@ Knows commands and the names of devices; knows nothing of the twin, of models, o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Node
     from edge_node.config.models import ArgumentConfig, CommandConfig
     from edge_node.understand.hearing import Heard
+    from edge_node.understand.phrases import Phrase
 
 _SKIP_WORDS = ["the", "please", "kindly", "just"]
 _SPOKEN_BOOLEANS = {True: ("on", "true", "yes", "enabled"), False: ("off", "false", "no", "disabled")}
@@ -81,7 +82,8 @@ class Match:
         arguments: Argument name to value, only those that were said.
         literal: Characters of the template's own words that were matched.
         free: Whether a part of the sentence was taken as free text.
-        choices: Argument name to the devices that the words name equally well, where there are several.
+        named: Argument name to the words that name its device, and the devices that they may mean; none
+            where it is not there.
         misfits: Devices that are called something else than the argument they stand for.
     """
 
@@ -90,7 +92,7 @@ class Match:
     arguments: Mapping[str, Any]
     literal: int
     free: bool
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    named: Mapping[str, Phrase] = field(default_factory=dict)
     misfits: int = 0
 
 
@@ -124,11 +126,12 @@ class Templates:
         if not text.strip() or len(text.split()) > _MOST_WORDS:
             return []
         # A node that knows the words as they were said comes before one that has to bend them.
-        for literal in (True, False):
+        # Whether a device that is not there was meant is asked only where nothing else can be.
+        for heard in (self._as_said, self._plainer, self._with_strangers):
             found = [
                 match
                 for node, names in devices.items()
-                for match in self._first(node, self._heard(node, text, names, literal=literal))
+                for match in self._first(node, heard(text, self.phrases(node, names), node))
             ]
             if found:
                 return _best(found)
@@ -142,12 +145,17 @@ class Templates:
             self._phrases[node] = known
         return known
 
-    def _heard(self, node: str, text: str, devices: tuple[str, ...], *, literal: bool) -> Iterator[Heard]:
-        phrases = self.phrases(node, devices)
-        if literal:
-            return readings(text, phrases=phrases)
+    def _as_said(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        del node
+        return readings(text, phrases=phrases)
+
+    def _plainer(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
         verbs, units = self._verbs[node], self._units[node]
         return plainer_readings(text, phrases=phrases, verbs=verbs, units=units)
+
+    def _with_strangers(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        verbs, units = self._verbs[node], self._units[node]
+        return plainer_readings(text, phrases=phrases, verbs=verbs, units=units, strangers=True)
 
     def _first(self, node: str, all_heard: Iterable[Heard]) -> list[Match]:
         """Return how a node understands the first reading that it understands."""
@@ -161,7 +169,7 @@ class Templates:
     def _read(self, node: str, result: RecognizeResult, heard: Heard) -> Match | None:
         command = self._commands[node, result.intent.name]
         arguments: dict[str, Any] = {}
-        choices: dict[str, tuple[str, ...]] = {}
+        named: dict[str, Phrase] = {}
         misfits = 0
         for entity in result.entities_list:
             value = entity.value
@@ -171,10 +179,10 @@ class Templates:
                 if phrase is None:
                     return None
                 fitting = self._phrases[node].fitting(entity.name, phrase.values)
-                misfits += not self._phrases[node].fits(entity.name, fitting[0])
-                value = fitting[0]
-                if len(fitting) > 1:
-                    choices[entity.name] = fitting
+                # Of a device that is not there, the words are what can be told.
+                value = fitting[0] if fitting else heard.original[str(value)]
+                misfits += not self._phrases[node].fits(entity.name, value)
+                named[entity.name] = replace(phrase, values=fitting)
             elif _is_numeric(argument):
                 # hassil reads 40 out of "2-40" where a hyphen may stand for a space,
                 # and 1.0 out of "1,000"; both are read right once numbers are in plain digits.
@@ -187,7 +195,7 @@ class Templates:
                 return None
             arguments[entity.name] = value
         free = any(entity.is_wildcard for entity in result.entities_list)
-        return Match(node, result.intent.name, arguments, result.text_chunks_matched, free, choices, misfits)
+        return Match(node, result.intent.name, arguments, result.text_chunks_matched, free, named, misfits)
 
 
 def sample(command: CommandConfig, *, limit: int) -> list[tuple[str, dict[str, Any]]]:
