@@ -13,10 +13,15 @@ from edge_node.understand.asking import ask_for_argument, call_in_words
 from edge_node.understand.doubts import LONGEST_ORDER, impossible_number, is_asked, quoted
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
-from edge_node.understand.phrases import Grade
+from edge_node.understand.following import FollowUps
+from edge_node.understand.habits import plain
+from edge_node.understand.phrases import DEVICE, Grade
+from edge_node.understand.recent import Recent
+from edge_node.understand.relative import RelativeOrders
 from edge_node.understand.rules import Rules
 from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
 from edge_node.understand.templates import Templates
+from edge_node.understand.values import digits
 from edge_node.understand.words import clean, is_readable, words_of
 
 if TYPE_CHECKING:
@@ -25,13 +30,14 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Node
     from edge_node.messages import Draft, Request
     from edge_node.protocols import Embedder, Twin
-    from edge_node.understand.phrases import Phrase
+    from edge_node.understand.phrases import Phrase, Phrases
     from edge_node.understand.templates import Match
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
 _NEAR = 0.45
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
+_MOST_SEARCHED = 500
 
 
 class Cascade:
@@ -53,6 +59,9 @@ class Cascade:
         self._twin = twin
         self._rules = Rules(nodes, twin=twin)
         self._templates = Templates(asked)
+        self._follow_ups = FollowUps(self._nodes)
+        self._relative = RelativeOrders(asked, twin=twin)
+        self._recent = Recent()
         self._nearest = NearestExamples(asked, embedder=embedder)
         self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
         self._examples.prepare()
@@ -68,16 +77,74 @@ class Cascade:
         if request.kind is RequestKind.ALERT:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
-        settled = (
-            self._refusal(request, names)
-            or self._by_template(request, names)
-            or self._examples.draft(request, nodes=names)
-        )
+        settled = self._settled(request, names)
+        self._remember(request, settled, names)
         if settled is not None:
             return settled
         if is_question(request.text) or is_statement(request.text):
             return Open(request.node, question=True)
         return self._by_nearest(request, names)
+
+    def _settled(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+        return (
+            self._refusal(request, names)
+            or self._by_template(request, clean(request.text), names)
+            or self._asked_back(request, self._by_what_was(request, names))
+            or self._by_template(request, clean(request.text), names, able=False)
+            or self._doubtful(request, names)
+            or self._examples.draft(request, nodes=names)
+        )
+
+    def _remember(
+        self, request: Request, settled: CommandDraft | NothingDraft | None, names: tuple[str, ...]
+    ) -> None:
+        """Keep what was ordered for what is said next, and forget it where another device is spoken of."""
+        if isinstance(settled, CommandDraft):
+            args = self._nodes[settled.node].spec.commands[settled.name].args
+            devices = tuple(str(settled.arguments[name]) for name in args if args[name].device and name in settled.arguments)
+            self._recent.keep(request, settled, devices)
+            return
+        last = self._recent.last(request)
+        if last is not None and last.draft.node in names and len(request.text) <= _MOST_SEARCHED:
+            phrases = self._phrases(names)[last.draft.node]
+            spoken = {value for phrase in phrases.find(digits(request.text)) if phrase.kind == DEVICE for value in phrase.values}
+            if not spoken <= set(last.devices):
+                self._recent.forget(request)
+
+    def _phrases(self, names: tuple[str, ...]) -> dict[str, Phrases]:
+        return {name: self._templates.phrases(name, self._twin.devices(name)) for name in names}
+
+    def _by_what_was(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+        """Return what rests on the last order, or on how things are now."""
+        text = clean(request.text)
+        if len(words_of(text)) > LONGEST_ORDER or is_question(without_courtesy(text)) or reservation(text):
+            return None
+        phrases = self._phrases(names)
+        last = self._recent.last(request)
+        if last is not None and last.draft.node not in phrases:
+            last = None
+        bare = plain(text)
+        repeated = self._follow_ups.repeated(text, last=last, phrases=phrases)
+        if repeated is not None:
+            return repeated
+        named = self._follow_ups.named(bare, last=last, phrases=phrases)
+        if isinstance(named, NothingDraft):
+            return named if self._is_order(bare, names) else None
+        settled = self._by_template(request, named, names) if named else None
+        about = (last.draft.node, last.devices[0]) if last is not None and len(last.devices) == 1 else ("", "")
+        settled = settled or self._relative.draft(named or bare, phrases=phrases, last=about)
+        if settled is None and last is None and self._is_order(bare, names):
+            return NothingDraft(request.node, "which device do you mean? say its name", code="ask_back")
+        return settled
+
+    def _is_order(self, text: str, names: tuple[str, ...]) -> bool:
+        """Return whether a text would be an order if 'it' and 'the other one' were devices."""
+        for name in names:
+            devices = self._twin.devices(name)
+            said = self._follow_ups.with_any(text, devices[0]) if devices else text
+            if said != text and self._templates.matches(said, devices={name: devices}):
+                return True
+        return False
 
     def _refusal(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
         if not names:
@@ -92,26 +159,50 @@ class Cascade:
             return NothingDraft(request.node, "nothing was said in words", code="not_understood")
         return None
 
-    def _by_template(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
-        """Return the one command whose template the words are a whole example of, if there is one."""
+    def _by_template(
+        self, request: Request, said: str, names: tuple[str, ...], *, able: bool = True
+    ) -> CommandDraft | NothingDraft | None:
+        """Return the one command whose template the words are a whole example of, if there is one.
+
+        Args:
+            request: The request.
+            said: What was said.
+            names: The nodes that are asked.
+            able: Whether a device that is called otherwise than its argument must have what is to be changed.
+        """
         devices = {name: self._twin.devices(name) for name in names}
-        said = clean(request.text)
         found = self._templates.matches(said, devices=devices)
         # A free text could swallow a question whole; only the template's own words make an order of one.
         if is_question(without_courtesy(said)):
             found = [match for match in found if not match.free]
+        if able:
+            found = [match for match in found if not match.misfits or self._is_able(match)]
         if not found:
-            return self._doubtful(request, devices)
-        calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
+            return None
         if len(found) > 1:
+            calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
             return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
-        if is_asked(request.text):
-            reason = f"did you mean {calls}? if it is an order, say it without the question mark"
-            return NothingDraft(found[0].node, reason, code="ask_back")
-        return self._completed(found[0], devices[found[0].node], request)
+        return self._asked_back(request, self._completed(found[0], devices[found[0].node], request))
 
-    def _doubtful(self, request: Request, devices: Mapping[str, tuple[str, ...]]) -> NothingDraft | None:
+    def _asked_back(
+        self, request: Request, draft: CommandDraft | NothingDraft | None
+    ) -> CommandDraft | NothingDraft | None:
+        """Return a draft, or what to ask back where the words of an order end as a question does."""
+        if not isinstance(draft, CommandDraft) or not is_asked(request.text):
+            return draft
+        call = call_in_words(draft.name, draft.arguments)
+        reason = f"did you mean {call}? if it is an order, say it without the question mark"
+        return NothingDraft(draft.node, reason, code="ask_back")
+
+    def _is_able(self, match: Match) -> bool:
+        """Return whether a device of a match tells the value that the command changes."""
+        expect = self._nodes[match.node].spec.commands[match.command].expect
+        devices = [device for phrase in match.named.values() for device in phrase.values]
+        return expect is None or any(expect.field in self._fields(match.node, device) for device in devices)
+
+    def _doubtful(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
         """Return why words that no template knows are no order, where that can be told without a model."""
+        devices = {name: self._twin.devices(name) for name in names}
         for words in quoted(request.text):
             found = self._templates.matches(clean(words), devices=devices)
             if found and not found[0].free:

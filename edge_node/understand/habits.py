@@ -25,7 +25,7 @@ _LEADING = re.compile(
 _TRAILING = re.compile(
     r"(?:[,!.]*\s+(?:please|thanks|thank you|thx|cheers|now|right now|right away|at once|immediately|asap|"
     r"straight away|for me|for us|would you|will you|could you|can you|if you (?:can|could|would|please|will)|"
-    r"ok|okay|then|(?:in |over )?here|in this room))+$",
+    r"ok|okay|then|too|as well|also|(?:in |over )?here|in this room))+$",
     re.IGNORECASE,
 )
 _MIND = re.compile(r"\b(?:would|do) you mind (?:please )?(\w+)ing(?![\w'])", re.IGNORECASE)

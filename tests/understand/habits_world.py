@@ -52,3 +52,7 @@ class HabitsTwin:
     def devices(self, node: str) -> tuple[str, ...]:
         del node
         return tuple(sorted(self._world))
+
+    def times(self, node: str, device: str) -> dict[str, float]:
+        del node
+        return dict.fromkeys(self._world.get(device, {}), 1.0)
