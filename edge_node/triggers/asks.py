@@ -32,8 +32,8 @@ class Asks:
     """Questions and orders, read strictly.
 
     A payload that starts with a brace is JSON with `text` and, as it likes, `node`, `correlation`,
-    `deadline`, `stream` and `context`; anything else is plain text. White space becomes single spaces, so that
-    nothing a person sends can look like the start of another part of a prompt.
+    `deadline`, `stream` and `context`; anything else is plain text. White space becomes single spaces, so
+    that nothing a person sends can look like the start of another part of a prompt.
 
     Args:
         nodes: All nodes; those with `ask: true` may be asked.

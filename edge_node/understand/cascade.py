@@ -6,38 +6,28 @@ and of the gate. Each tier settles a request or hands it on; what none settles i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
-from edge_node.understand.asking import ask_for_argument, call_in_words
-from edge_node.understand.doubts import LONGEST_ORDER, impossible_number, is_asked, quoted
+from edge_node.messages import NothingDraft, Open, RequestKind
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
-from edge_node.understand.following import FollowUps
-from edge_node.understand.habits import plain
-from edge_node.understand.phrases import DEVICE, Grade
-from edge_node.understand.recent import Recent
-from edge_node.understand.relative import RelativeOrders
+from edge_node.understand.ordered import TemplateOrders, no_order
 from edge_node.understand.rules import Rules
-from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
-from edge_node.understand.templates import Templates
-from edge_node.understand.values import digits
+from edge_node.understand.speech import is_question, is_statement, reservation
+from edge_node.understand.talk import Talk
 from edge_node.understand.words import clean, is_readable, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.messages import Draft, Request
+    from edge_node.messages import CommandDraft, Draft, Request
     from edge_node.protocols import Embedder, Twin
-    from edge_node.understand.phrases import Phrase, Phrases
-    from edge_node.understand.templates import Match
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
 _NEAR = 0.45
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
-_MOST_SEARCHED = 500
 
 
 class Cascade:
@@ -58,10 +48,8 @@ class Cascade:
         self._asked = tuple(node.name for node in asked)
         self._twin = twin
         self._rules = Rules(nodes, twin=twin)
-        self._templates = Templates(asked)
-        self._follow_ups = FollowUps(self._nodes)
-        self._relative = RelativeOrders(asked, twin=twin)
-        self._recent = Recent()
+        self._orders = TemplateOrders(asked, twin=twin)
+        self._talk = Talk(asked, twin=twin, orders=self._orders)
         self._nearest = NearestExamples(asked, embedder=embedder)
         self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
         self._examples.prepare()
@@ -78,7 +66,7 @@ class Cascade:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
         settled = self._settled(request, names)
-        self._remember(request, settled, names)
+        self._talk.remember(request, settled, nodes=names)
         if settled is not None:
             return settled
         if is_question(request.text) or is_statement(request.text):
@@ -86,65 +74,16 @@ class Cascade:
         return self._by_nearest(request, names)
 
     def _settled(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+        said = clean(request.text)
         return (
             self._refusal(request, names)
-            or self._by_template(request, clean(request.text), names)
-            or self._asked_back(request, self._by_what_was(request, names))
-            or self._by_template(request, clean(request.text), names, able=False)
-            or self._doubtful(request, names)
+            or self._orders.draft(request, said, nodes=names)
+            or self._talk.draft(request, nodes=names)
+            or self._orders.draft(request, said, nodes=names, able=False)
+            or self._orders.doubt(request, nodes=names)
             or self._examples.draft(request, nodes=names)
+            or no_order(request)
         )
-
-    def _remember(
-        self, request: Request, settled: CommandDraft | NothingDraft | None, names: tuple[str, ...]
-    ) -> None:
-        """Keep what was ordered for what is said next, and forget it where another device is spoken of."""
-        if isinstance(settled, CommandDraft):
-            args = self._nodes[settled.node].spec.commands[settled.name].args
-            devices = tuple(str(settled.arguments[name]) for name in args if args[name].device and name in settled.arguments)
-            self._recent.keep(request, settled, devices)
-            return
-        last = self._recent.last(request)
-        if last is not None and last.draft.node in names and len(request.text) <= _MOST_SEARCHED:
-            phrases = self._phrases(names)[last.draft.node]
-            spoken = {value for phrase in phrases.find(digits(request.text)) if phrase.kind == DEVICE for value in phrase.values}
-            if not spoken <= set(last.devices):
-                self._recent.forget(request)
-
-    def _phrases(self, names: tuple[str, ...]) -> dict[str, Phrases]:
-        return {name: self._templates.phrases(name, self._twin.devices(name)) for name in names}
-
-    def _by_what_was(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
-        """Return what rests on the last order, or on how things are now."""
-        text = clean(request.text)
-        if len(words_of(text)) > LONGEST_ORDER or is_question(without_courtesy(text)) or reservation(text):
-            return None
-        phrases = self._phrases(names)
-        last = self._recent.last(request)
-        if last is not None and last.draft.node not in phrases:
-            last = None
-        bare = plain(text)
-        repeated = self._follow_ups.repeated(text, last=last, phrases=phrases)
-        if repeated is not None:
-            return repeated
-        named = self._follow_ups.named(bare, last=last, phrases=phrases)
-        if isinstance(named, NothingDraft):
-            return named if self._is_order(bare, names) else None
-        settled = self._by_template(request, named, names) if named else None
-        about = (last.draft.node, last.devices[0]) if last is not None and len(last.devices) == 1 else ("", "")
-        settled = settled or self._relative.draft(named or bare, phrases=phrases, last=about)
-        if settled is None and last is None and self._is_order(bare, names):
-            return NothingDraft(request.node, "which device do you mean? say its name", code="ask_back")
-        return settled
-
-    def _is_order(self, text: str, names: tuple[str, ...]) -> bool:
-        """Return whether a text would be an order if 'it' and 'the other one' were devices."""
-        for name in names:
-            devices = self._twin.devices(name)
-            said = self._follow_ups.with_any(text, devices[0]) if devices else text
-            if said != text and self._templates.matches(said, devices={name: devices}):
-                return True
-        return False
 
     def _refusal(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
         if not names:
@@ -158,107 +97,6 @@ class Cascade:
         if not words_of(request.text) or not is_readable(request.text):
             return NothingDraft(request.node, "nothing was said in words", code="not_understood")
         return None
-
-    def _by_template(
-        self, request: Request, said: str, names: tuple[str, ...], *, able: bool = True
-    ) -> CommandDraft | NothingDraft | None:
-        """Return the one command whose template the words are a whole example of, if there is one.
-
-        Args:
-            request: The request.
-            said: What was said.
-            names: The nodes that are asked.
-            able: Whether a device that is called otherwise than its argument must have what is to be changed.
-        """
-        devices = {name: self._twin.devices(name) for name in names}
-        found = self._templates.matches(said, devices=devices)
-        # A free text could swallow a question whole; only the template's own words make an order of one.
-        if is_question(without_courtesy(said)):
-            found = [match for match in found if not match.free]
-        if able:
-            found = [match for match in found if not match.misfits or self._is_able(match)]
-        if not found:
-            return None
-        if len(found) > 1:
-            calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
-            return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
-        return self._asked_back(request, self._completed(found[0], devices[found[0].node], request))
-
-    def _asked_back(
-        self, request: Request, draft: CommandDraft | NothingDraft | None
-    ) -> CommandDraft | NothingDraft | None:
-        """Return a draft, or what to ask back where the words of an order end as a question does."""
-        if not isinstance(draft, CommandDraft) or not is_asked(request.text):
-            return draft
-        call = call_in_words(draft.name, draft.arguments)
-        reason = f"did you mean {call}? if it is an order, say it without the question mark"
-        return NothingDraft(draft.node, reason, code="ask_back")
-
-    def _is_able(self, match: Match) -> bool:
-        """Return whether a device of a match tells the value that the command changes."""
-        expect = self._nodes[match.node].spec.commands[match.command].expect
-        devices = [device for phrase in match.named.values() for device in phrase.values]
-        return expect is None or any(expect.field in self._fields(match.node, device) for device in devices)
-
-    def _doubtful(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
-        """Return why words that no template knows are no order, where that can be told without a model."""
-        devices = {name: self._twin.devices(name) for name in names}
-        for words in quoted(request.text):
-            found = self._templates.matches(clean(words), devices=devices)
-            if found and not found[0].free:
-                call = call_in_words(found[0].command, found[0].arguments)
-                reason = f"did you mean {call}? it stands in quotation marks; if it is an order, say it without"
-                return NothingDraft(found[0].node, reason, code="ask_back")
-        if is_question(request.text) or is_statement(request.text):
-            return None
-        if len(words_of(request.text)) > LONGEST_ORDER:
-            reason = "that is too long for an order; say in one sentence what is to be done"
-            return NothingDraft(request.node, reason, code="ask_back")
-        number = impossible_number(request.text)
-        if number:
-            reason = f"{number} is no number that a machine can be set to"
-            return NothingDraft(request.node, reason, code="ask_back")
-        return None
-
-    def _completed(
-        self, match: Match, devices: tuple[str, ...], request: Request
-    ) -> CommandDraft | NothingDraft:
-        command = self._nodes[match.node].spec.commands[match.command]
-        arguments: dict[str, Any] = {}
-        for name, argument in command.args.items():
-            value = match.arguments.get(name, argument.default)
-            if name in match.named:
-                if not match.named[name].values:
-                    reason = f"there is no {value}; there are {', '.join(devices) or 'no devices'}"
-                    return NothingDraft(match.node, reason, code="ask_back")
-                meant = self._meant(match, match.named[name], request)
-                if len(meant) > 1:
-                    question = ask_for_argument(name, argument, devices=meant)
-                    return NothingDraft(match.node, question, code="ask_back")
-                value = meant[0]
-            if value is None and argument.optional:
-                continue
-            if value is None:
-                question = ask_for_argument(name, argument, devices=devices)
-                return NothingDraft(match.node, question, code="ask_back")
-            arguments[name] = value
-        return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
-
-    def _meant(self, match: Match, phrase: Phrase, request: Request) -> tuple[str, ...]:
-        """Return which of the devices that a phrase names are meant: those that can do it, where it was said."""
-        expect = self._nodes[match.node].spec.commands[match.command].expect
-        field = expect.field if expect else ""
-        able = tuple(device for device in phrase.values if field in self._fields(match.node, device))
-        left: tuple[str, ...] = (able or phrase.values) if field else phrase.values
-        if phrase.grade is Grade.PART:
-            phrases = self._templates.phrases(match.node, self._twin.devices(match.node))
-            for place in request.context.values():
-                left = phrases.within(place, left) or left
-        return left
-
-    def _fields(self, node: str, device: str) -> Mapping[str, Any]:
-        state = self._twin.state(node, device)
-        return state.fields if state is not None else {}
 
     def _wants_device(self, node: str, command: str) -> bool:
         arguments = self._nodes[node].spec.commands[command].args.values()

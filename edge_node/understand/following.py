@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from edge_node.messages import CommandDraft, NothingDraft, Origin
 from edge_node.understand.asking import ask_for_argument
+from edge_node.understand.forms import DEVICE
 from edge_node.understand.habits import plain
-from edge_node.understand.phrases import DEVICE
 from edge_node.understand.values import digits, read_number
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 _BEGIN = r"^(?:(?:and|now|then|next|ok|okay|please|also|no|but)[,.]*\s+)*"
 _END = r"(?:[, ]+(?:please|now|again|thanks|too|also|as well))*$"
 _SAME = re.compile(
-    rf"{_BEGIN}(?:do |make )?(?:the )?same(?: thing)?(?: again)?(?: (?:with|for|on|to|at|goes for))? (?P<what>.+?){_END}",
+    rf"{_BEGIN}(?:do |make )?(?:the )?same(?: thing)?(?: again)?"
+    rf"(?: (?:with|for|on|to|at|goes for))? (?P<what>.+?){_END}",
     re.IGNORECASE,
 )
 _TOO = re.compile(rf"{_BEGIN}(?P<what>.+?),? (?:too|also|as well){_END}", re.IGNORECASE)
 _NEXT = re.compile(r"^(?:(?:and|now|then|next|also)[, ]+)+(?P<what>.+?)(?: please)?$", re.IGNORECASE)
 _AGAIN = re.compile(
-    rf"{_BEGIN}(?:(?:do (?:it|that|this|so)|repeat(?: (?:it|that|this))?|once more|one more time|(?:the )?same(?: thing)?)"
+    rf"{_BEGIN}(?:(?:do (?:it|that|this|so)|repeat(?: (?:it|that|this))?|once more|one more time"
+    rf"|(?:the )?same(?: thing)?)"
     rf"(?: again| once more| one more time)*|again){_END}",
     re.IGNORECASE,
 )
@@ -145,7 +147,9 @@ class FollowUps:
         key = self._device_argument(last) or "device"
         argument = self._nodes[last.draft.node].spec.commands[last.draft.name].args.get(key)
         question = (
-            ask_for_argument(key, argument, devices=devices) if argument else f"which of {', '.join(devices)}?"
+            ask_for_argument(key, argument, devices=devices)
+            if argument
+            else f"which of {', '.join(devices)}?"
         )
         return NothingDraft(last.draft.node, question, code="ask_back")
 
@@ -157,7 +161,7 @@ def _changed(last: Exchange, name: str, value: object) -> CommandDraft:
 
 def _others(last: Exchange, names: Phrases) -> tuple[str, ...]:
     """Return the devices that are called as the last ones are, without those."""
-    nouns = {names.nouns.get(device) for device in last.devices}
+    nouns = {names.noun(device) for device in last.devices}
     return tuple(
-        device for device in names.devices if names.nouns.get(device) in nouns and device not in last.devices
+        device for device in names.devices if names.noun(device) in nouns and device not in last.devices
     )

@@ -24,19 +24,27 @@ _LEADING = re.compile(
 )
 _TRAILING = re.compile(
     r"(?:[,!.]*\s+(?:please|thanks|thank you|thx|cheers|now|right now|right away|at once|immediately|asap|"
-    r"straight away|for me|for us|would you|will you|could you|can you|if you (?:can|could|would|please|will)|"
+    r"straight away|for me|for us|would you|will you|could you|can you|"
+    r"if you (?:can|could|would|please|will)|"
     r"ok|okay|then|too|as well|also|(?:in |over )?here|in this room))+$",
     re.IGNORECASE,
 )
 _MIND = re.compile(r"\b(?:would|do) you mind (?:please )?(\w+)ing(?![\w'])", re.IGNORECASE)
-_POSSESSIVE = re.compile(r"(?<=\w)(?<!\blet)(?<!\bit)(?<!\bthat)(?<!\bwhat)(?<!\bhe)(?<!\bshe)'s(?!\w)", re.IGNORECASE)
+_POSSESSIVE = re.compile(
+    r"(?<=\w)(?<!\blet)(?<!\bit)(?<!\bthat)(?<!\bwhat)(?<!\bhe)(?<!\bshe)'s(?!\w)", re.IGNORECASE
+)
 _REPEATED = re.compile(r"(?<![\w'-])([a-z]{3,})(?:[,!.]*\s+\1(?![\w'-]))+", re.IGNORECASE)
 _WISHED = re.compile(
     r"^(?:i(?:'d| would) like|i (?:want|need)|get|have) (?P<what>.+) (?P<verb>[a-z]+?)ed$", re.IGNORECASE
 )
-_WISH = re.compile(r"^(?:i(?:'d| would) like(?: to have)?|we (?:want|need)|i wanna have|i need to have)(?! to)(?![\w'])", re.IGNORECASE)
+_WISH = re.compile(
+    r"^(?:i(?:'d| would) like(?: to have)?|we (?:want|need)|i wanna have|i need to have)(?! to)(?![\w'])",
+    re.IGNORECASE,
+)
 _OWNERS = re.compile(r"(?<![\w'-])(?:its|your|their|my|our)\s+", re.IGNORECASE)
-_IN_BETWEEN = re.compile(r"^(.*?\w) (on|off|out|up|down|open|closed) in ((?:the )?\w+(?: \w+)?)$", re.IGNORECASE)
+_IN_BETWEEN = re.compile(
+    r"^(.*?\w) (on|off|out|up|down|open|closed) in ((?:the )?\w+(?: \w+)?)$", re.IGNORECASE
+)
 _COMMA = re.compile(r"[,;](?!\d)|(?<=\s)=(?=\s)|[!]+")
 
 
@@ -73,7 +81,7 @@ def imperatives(text: str, *, verbs: frozenset[str]) -> list[str]:
         verb = base(mind[1].casefold(), verbs)
         return [plain(f"{verb}{text[mind.end() :]}")] if verb else []
     said = plain(text)
-    wished = _WISHED.match(text.strip(' .!,')) or _WISHED.match(said)
+    wished = _WISHED.match(text.strip(" .!,")) or _WISHED.match(said)
     if wished:
         verb = base(wished["verb"].casefold(), verbs)
         return [plain(f"{verb} {wished['what']}")] if verb else []

@@ -10,22 +10,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_node.understand.correcting import amended
+from edge_node.understand.forms import DEVICE
 from edge_node.understand.habits import imperatives, plain
 from edge_node.understand.measures import in_numbers, in_shares, in_units
-from edge_node.understand.phrases import DEVICE, Phrase
 from edge_node.understand.values import digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_node.understand.phrases import Phrases
+    from edge_node.understand.phrases import Phrase, Phrases
 
 _MOST_DEVICES = 4
 STANDINS = tuple(f"qqdevice{letter}" for letter in "abcd"[:_MOST_DEVICES])
 """Words that stand for the devices of a sentence, in order, where templates see it."""
 _STANDIN = "(?P<device>qqdevice[a-d])"
 _LET = re.compile(rf"^(?:let|have|make|get|tell|ask|allow) {_STANDIN} (?:to )?(?P<rest>.+)$", re.IGNORECASE)
-_SHALL = re.compile(rf"^{_STANDIN} (?:should|shall|may|must|needs? to|has to|is to) (?P<rest>.+)$", re.IGNORECASE)
+_SHALL = re.compile(
+    rf"^{_STANDIN} (?:should|shall|may|must|needs? to|has to|is to) (?P<rest>.+)$", re.IGNORECASE
+)
 _FIRST = re.compile(rf"^{_STANDIN} (?P<verb>[a-z]+)(?P<rest>(?: .+)?)$", re.IGNORECASE)
 _LAST = re.compile(rf"^(?P<rest>.+?) (?:(?:on|with|for|by|using) )?{_STANDIN}$", re.IGNORECASE)
 
@@ -35,7 +37,7 @@ class Heard:
     """A sentence as templates see it.
 
     Attributes:
-        text: The sentence; stand-ins are in the place of devices, and values are written as the node has them.
+        text: The sentence; stand-ins are in the place of devices, values are as the node has them.
         named: Stand-in to the phrase that it stands for.
         original: Stand-in to the words that were said.
         literal: Whether nothing but names and numbers was changed.
@@ -103,9 +105,7 @@ def _named(text: str, phrases: Phrases, *, literal: bool, strangers: bool = Fals
         yield _marked(text, phrases.find(text, bare_numbers=True), literal=literal)
 
 
-def _plainer(
-    text: str, *, phrases: Phrases, verbs: frozenset[str], units: frozenset[str]
-) -> Iterator[str]:
+def _plainer(text: str, *, phrases: Phrases, verbs: frozenset[str], units: frozenset[str]) -> Iterator[str]:
     bare = plain(text)
     for said in (bare, *imperatives(text, verbs=verbs)):
         written = in_units(in_numbers(digits(said)), units=units)

@@ -22,7 +22,8 @@ _QUANTITIES = (
 )
 _DIGITS = 9
 _NAMED = (
-    "metres?|meters?|centimetres?|centimeters?|degrees?|hours?|minutes?|seconds?|percent|m|cm|h|min|kilometres?|kilometers?"
+    "metres?|meters?|centimetres?|centimeters?|kilometres?|kilometers?|degrees?|hours?|minutes?|seconds?|percent"
+    "|m|cm|h|min"
 )
 _AND_A_HALF = re.compile(r"(?<![\w.-])(\d+) and (?:a half|1/2)(?!\w)", re.IGNORECASE)
 _HALF_BEHIND = re.compile(rf"(?<![\w.-])(\d+|an?) ({_NAMED}) and a half(?!\w)", re.IGNORECASE)
@@ -30,10 +31,23 @@ _HALF_OF = re.compile(rf"(?<![\w.-])(?:a )?half (?:of )?(?:an? )?({_NAMED})(?!\w
 _QUARTER_OF = re.compile(rf"(?<![\w.-])(?:a )?quarter (?:of )?(?:an? )?({_NAMED})(?!\w)", re.IGNORECASE)
 _ONE = re.compile(rf"(?<![\w.-])an? ({_NAMED})(?!\w)", re.IGNORECASE)
 _SHARES = (
-    (re.compile(r"(?<!\w)half[ -]?(?:way|speed|power|open|closed)(?: (?:open|closed|up|down))?(?!\w)", re.I), "50 percent"),
-    (re.compile(r"(?<!\w)(?:at )?(?:flat out|full (?:speed|power|throttle|tilt)|(?:maximum|max|top) (?:speed|power)(?= *$))(?!\w)", re.I), "100 percent"),
-    (re.compile(r"(?<!\w)(?:a )?quarter turn(?: to)?(?: the)?(?!\w)", re.I), "turn 90 degrees"),
-    (re.compile(r"(?<!\w)(?:a )?half turn(?: to)?(?: the)?(?!\w)", re.I), "turn 180 degrees"),
+    (
+        re.compile(
+            r"(?<!\w)half[ -]?(?:way|speed|power|open|closed)(?: (?:open|closed|up|down))?(?!\w)",
+            re.IGNORECASE,
+        ),
+        "50 percent",
+    ),
+    (
+        re.compile(
+            r"(?<!\w)(?:at )?(?:flat out|full (?:speed|power|throttle|tilt)"
+            r"|(?:maximum|max|top) (?:speed|power)(?= *$))(?!\w)",
+            re.IGNORECASE,
+        ),
+        "100 percent",
+    ),
+    (re.compile(r"(?<!\w)(?:a )?quarter turn(?: to)?(?: the)?(?!\w)", re.IGNORECASE), "turn 90 degrees"),
+    (re.compile(r"(?<!\w)(?:a )?half turn(?: to)?(?: the)?(?!\w)", re.IGNORECASE), "turn 180 degrees"),
 )
 
 
@@ -73,7 +87,9 @@ def _others(quantity: tuple[tuple[str, float], ...], own: str) -> Iterator[tuple
 
 def _converted(text: str, words: tuple[str, ...], factor: float, unit: str) -> str:
     said = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w.-])(-?\d{{1,9}}(?:\.\d{{1,9}})?) ?(?:{said})(?![\w/])(?! per\b)", re.IGNORECASE)
+    pattern = re.compile(
+        rf"(?<![\w.-])(-?\d{{1,9}}(?:\.\d{{1,9}})?) ?(?:{said})(?![\w/])(?! per\b)", re.IGNORECASE
+    )
     return pattern.sub(lambda found: f"{_written(float(found[1]) * factor)} {unit}", text)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Origin
 from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.forms import DEVICE
 from edge_node.understand.habits import plain
 from edge_node.understand.measures import in_numbers, in_units
-from edge_node.understand.phrases import DEVICE
 from edge_node.understand.values import digits, read_number, unit_words
 from edge_node.understand.words import word_set
 
@@ -31,19 +31,26 @@ _LESS = word_set("down less lower decrease reduce downwards")
 # Words of one quantity, by what stands in the name, the field, the unit or the description of an argument.
 _QUANTITIES = (
     ("speed rpm m/s", word_set("faster quicker quick"), word_set("slower slow")),
-    ("temperature degrees celsius fahrenheit", word_set("warmer hotter warm heat"), word_set("cooler colder cool")),
+    (
+        "temperature degrees celsius fahrenheit",
+        word_set("warmer hotter warm heat"),
+        word_set("cooler colder cool"),
+    ),
     ("brightness light", word_set("brighter brighten"), word_set("dimmer darker dim")),
     ("volume loudness", word_set("louder"), word_set("quieter softer")),
 )
 _SMALL = word_set("bit little slightly touch tad notch somewhat smidge step")
 _LARGE = word_set("lot much way considerably")
 _HALF = re.compile(
-    r"\b(?:(?:to |at )?half (?:of )?(?:that|it|this|the speed|as (?:fast|much|high|bright|warm)(?: as now)?)|halve|by half)\b"
+    r"\b(?:(?:to |at )?half (?:of )?(?:that|it|this|the speed|as (?:fast|much|high|bright|warm)(?: as now)?)"
+    r"|halve|by half)\b"
 )
-_DOUBLE = re.compile(r"\b(?:(?:to |at )?(?:twice|double) (?:that|it|as (?:fast|much|high|bright)(?: as now)?)|double)\b")
+_DOUBLE = re.compile(
+    r"\b(?:(?:to |at )?(?:twice|double) (?:that|it|as (?:fast|much|high|bright)(?: as now)?)|double)\b"
+)
 _CARRIERS = word_set(
-    """make turn run go set get let bring put take give move drive keep have change adjust please the a an by on for
-    of at in to than now again once and be it its that still then some speed"""
+    """make turn run go set get let bring put take give move drive keep have change adjust please the a an by
+    on for of at in to than now again once and be it its that still then some speed"""
 )
 _STRONG = 2
 _TOKEN = re.compile(r"-?\d+(?:\.\d+)?|[^\W\d_]+(?:/[^\W\d_]+)?|%|°[a-z]?")
@@ -135,7 +142,9 @@ class RelativeOrders:
         return next(draft for draft in found if len(found) == 1 or isinstance(draft, NothingDraft))
 
     def _of_node(self, node: str, text: str, names: Phrases, last: str) -> list[CommandDraft | NothingDraft]:
-        units = frozenset(unit_words(each.config.unit)[0] for each in self._followed[node] if each.config.unit)
+        units = frozenset(
+            unit_words(each.config.unit)[0] for each in self._followed[node] if each.config.unit
+        )
         said = in_units(in_numbers(digits(plain(text))), units=units).casefold()
         devices = [phrase for phrase in names.find(said) if phrase.kind == DEVICE]
         if len(devices) > 1:
@@ -176,14 +185,21 @@ class RelativeOrders:
         now = state.fields.get(each.field) if state is not None and state.online else None
         label = each.argument.replace("_", " ")
         if isinstance(now, bool) or not isinstance(now, int | float):
-            reason = f"{each.field} of {device} is not known now, so nothing can be reckoned from it; say the {label} itself"
+            reason = (
+                f"{each.field} of {device} is not known now, so nothing can be reckoned from it; "
+                f"say the {label} itself"
+            )
             return NothingDraft(each.node, reason, code="ask_back")
         value = _target(now, wish, each.config)
         if value == now:
             unit = f" {each.config.unit}" if each.config.unit else ""
-            return NothingDraft(each.node, f"{device} is at {now:g}{unit} already; that is as far as it goes", code="ask_back")
+            return NothingDraft(
+                each.node, f"{device} is at {now:g}{unit} already; that is as far as it goes", code="ask_back"
+            )
         arguments: dict[str, Any] = {
-            name: argument.default for name, argument in each.spec.args.items() if argument.default is not None
+            name: argument.default
+            for name, argument in each.spec.args.items()
+            if argument.default is not None
         }
         arguments |= {each.device: device, each.argument: value}
         return CommandDraft(each.node, each.command, arguments, Origin.TEMPLATE)
@@ -199,7 +215,12 @@ def _followed(node: Node) -> list[Followed]:
                 for other, config in spec.args.items()
                 if other != key and not config.device and config.default is None and not config.optional
             ]
-            if argument.type in {"integer", "number"} and spec.followed(key) and len(devices) == 1 and not others:
+            if (
+                argument.type in {"integer", "number"}
+                and spec.followed(key)
+                and len(devices) == 1
+                and not others
+            ):
                 found.append(Followed(node.name, name, spec, key, devices[0]))
     return found
 
@@ -207,7 +228,11 @@ def _followed(node: Node) -> list[Followed]:
 def _words(each: Followed) -> tuple[frozenset[str], frozenset[str]]:
     """Return the words that ask for more and for less of an argument."""
     config = each.config
-    told = " ".join((each.argument, each.field, config.unit or "", config.description)).replace("_", " ").casefold()
+    told = (
+        " ".join((each.argument, each.field, config.unit or "", config.description))
+        .replace("_", " ")
+        .casefold()
+    )
     more, less = _MORE, _LESS
     for known, up, down in _QUANTITIES:
         if any(word in told for word in known.split()):

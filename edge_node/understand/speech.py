@@ -51,7 +51,8 @@ _POLITE_END = re.compile(r"[,]?\s+(?:please|thanks|thank you|now|for me)$", re.I
 _RESERVED = word_set(
     """not don't dont never no nor without unless if when whenever after before until till once while except
     instead later tomorrow tonight yesterday cannot can't shouldn't mustn't wouldn't won't avoid said says
-    suppose imagine pretend maybe perhaps almost told tells reads writes wrote shouted quote unquote translate"""
+    suppose imagine pretend maybe perhaps almost told tells reads writes wrote shouted
+    quote unquote translate"""
 )
 _TELLING = word_set("is are was were isn't aren't it's that's has had been seems looks sounds")
 

@@ -17,7 +17,7 @@ _SHORTEST_SLIP = 3
 
 
 def one_slip(one: str, other: str) -> bool:
-    """Return whether two words differ by one letter that is wrong, missing, too many or swapped with the next."""
+    """Return whether two words differ by one letter: wrong, missing, too many or swapped with the next."""
     if abs(len(one) - len(other)) > 1:
         return False
     start = 0

@@ -56,7 +56,13 @@ NOISE = [
     "set pump 2 to 2-40",
     "set pump 2 to 4.5.6",
 ]
-UNKNOWN_DEVICES = ["stop pump 9", "set pump twelve to 40", "stop the compressor", "open the valve of pump 0", "stop pump -2"]
+UNKNOWN_DEVICES = [
+    "stop pump 9",
+    "set pump twelve to 40",
+    "stop the compressor",
+    "open the valve of pump 0",
+    "stop pump -2",
+]
 CONTRADICTIONS = [
     "stop and start pump 2",
     "set pump 2 to 40 and 60",
@@ -154,9 +160,12 @@ def test_nothing_is_proposed_where_there_is_doubt(
         ("stop pump 9", "there is no pump 9; there are pump-1, pump-2, pump-3"),
         ("set pump twelve to 40", "there is no pump 12; there are pump-1, pump-2, pump-3"),
         ("stop the pump", "which pump do you mean: pump-1, pump-2, pump-3?"),
-        ("stop pump 2?", "did you mean stop_pump (pump pump-2)? if it is an order, say it without the question mark"),
+        (
+            "stop pump 2?",
+            "did you mean stop_pump (pump pump-2)? if it is an order, say it without the question mark",
+        ),
         ('"stop pump 2"', "did you mean stop_pump (pump pump-2)? it stands in quotation marks"),
-        ("don't stop pump 2", "with \"don't\" in it this is no plain order; say only what is to be done now"),
+        ("don't stop pump 2", 'with "don\'t" in it this is no plain order; say only what is to be done now'),
         ("", "nothing was said in words"),
         ("stop pump 2 " * 5000, "that is too long for an order"),
         ("set pump 2 to " + "9" * 50, "is no number that a machine can be set to"),

@@ -52,27 +52,77 @@ def talk(embedder: Embedder) -> Callable[[str], Talk]:
 @pytest.mark.parametrize(
     ("node", "before", "words", "command"),
     [
-        ("rover", "turn rover 1 left 90 degrees", "now the other one", ("turn_left", {"robot": "rover-2", "degrees": 90})),
+        (
+            "rover",
+            "turn rover 1 left 90 degrees",
+            "now the other one",
+            ("turn_left", {"robot": "rover-2", "degrees": 90}),
+        ),
         ("rover", "stop rover 1", "and the other rover please", ("halt", {"robot": "rover-2"})),
-        ("rover", "send rover 1 to the dock", "do the same with rover two", ("go_to", {"robot": "rover-2", "place": "dock"})),
-        ("pump-guard", "set pump 1 to 40", "do the same with pump two", ("set_speed", {"pump": "pump-2", "percent": 40})),
-        ("pump-guard", "set pump 1 to 40", "same for number three", ("set_speed", {"pump": "pump-3", "percent": 40})),
+        (
+            "rover",
+            "send rover 1 to the dock",
+            "do the same with rover two",
+            ("go_to", {"robot": "rover-2", "place": "dock"}),
+        ),
+        (
+            "pump-guard",
+            "set pump 1 to 40",
+            "do the same with pump two",
+            ("set_speed", {"pump": "pump-2", "percent": 40}),
+        ),
+        (
+            "pump-guard",
+            "set pump 1 to 40",
+            "same for number three",
+            ("set_speed", {"pump": "pump-3", "percent": 40}),
+        ),
         ("pump-guard", "set pump 1 to 40", "stop it", ("stop_pump", {"pump": "pump-1"})),
         ("pump-guard", "set pump 1 to 40", "could you stop it please", ("stop_pump", {"pump": "pump-1"})),
-        ("pump-guard", "set pump 1 to 40", "and pump 3 too", ("set_speed", {"pump": "pump-3", "percent": 40})),
-        ("pump-guard", "set pump 1 to 40", "now pump three", ("set_speed", {"pump": "pump-3", "percent": 40})),
+        (
+            "pump-guard",
+            "set pump 1 to 40",
+            "and pump 3 too",
+            ("set_speed", {"pump": "pump-3", "percent": 40}),
+        ),
+        (
+            "pump-guard",
+            "set pump 1 to 40",
+            "now pump three",
+            ("set_speed", {"pump": "pump-3", "percent": 40}),
+        ),
         ("pump-guard", "set pump 1 to 40", "make it 50", ("set_speed", {"pump": "pump-1", "percent": 50})),
-        ("pump-guard", "set pump 1 to 40", "now to fifty percent", ("set_speed", {"pump": "pump-1", "percent": 50})),
+        (
+            "pump-guard",
+            "set pump 1 to 40",
+            "now to fifty percent",
+            ("set_speed", {"pump": "pump-1", "percent": 50}),
+        ),
         ("pump-guard", "set pump 1 to 40", "set it to 50", ("set_speed", {"pump": "pump-1", "percent": 50})),
-        ("pump-guard", "set pump 2 to 40", "a bit slower again", ("set_speed", {"pump": "pump-2", "percent": 50})),
+        (
+            "pump-guard",
+            "set pump 2 to 40",
+            "a bit slower again",
+            ("set_speed", {"pump": "pump-2", "percent": 50}),
+        ),
         ("pump-guard", "set pump 2 to 40", "turn it up", ("set_speed", {"pump": "pump-2", "percent": 70})),
-        ("rover", "drive rover 1 forward 2 metres", "again", ("drive", {"robot": "rover-1", "distance_m": 2})),
-        ("rover", "drive rover 1 forward 2 metres", "do that again", ("drive", {"robot": "rover-1", "distance_m": 2})),
+        (
+            "rover",
+            "drive rover 1 forward 2 metres",
+            "again",
+            ("drive", {"robot": "rover-1", "distance_m": 2}),
+        ),
+        (
+            "rover",
+            "drive rover 1 forward 2 metres",
+            "do that again",
+            ("drive", {"robot": "rover-1", "distance_m": 2}),
+        ),
         ("agv", "pause agv 7", "the other one too", ("pause", {"agv": "agv-8"})),
         ("home", "turn on the hall lamp", "turn it off", ("light_off", {"lamp": "hall_lamp"})),
         ("home", "lock the front door", "and the back door", ("lock_door", {"door": "back_door"})),
     ],
-)  # fmt: skip
+)
 def test_an_order_may_rest_on_the_one_before(
     talk: Callable[[str], Talk], node: str, before: str, words: str, command: tuple[str, dict[str, Any]]
 ) -> None:
@@ -97,9 +147,19 @@ def test_where_several_may_be_the_other_one_it_is_asked_back(
 
 
 @pytest.mark.parametrize(
-    "words", ["stop it", "do the same with pump two", "now the other one", "again", "stop the other one", "turn it up"]
+    "words",
+    [
+        "stop it",
+        "do the same with pump two",
+        "now the other one",
+        "again",
+        "stop the other one",
+        "turn it up",
+    ],
 )
-def test_nothing_is_taken_from_another_person_or_from_long_ago(talk: Callable[[str], Talk], words: str) -> None:
+def test_nothing_is_taken_from_another_person_or_from_long_ago(
+    talk: Callable[[str], Talk], words: str
+) -> None:
     said = talk("pump-guard")
     call(said.say("set pump 1 to 40", user="bob"))
     assert not isinstance(said.say(words), CommandDraft)
@@ -138,7 +198,16 @@ def test_an_order_to_another_node_is_not_filled_from_this_one(talk: Callable[[st
 
 @pytest.mark.parametrize(
     "words",
-    ["don't stop it", "is it hot?", "why stop it", "it is fine", "stop it if it shakes", "leave it", "it", "that was it"],
+    [
+        "don't stop it",
+        "is it hot?",
+        "why stop it",
+        "it is fine",
+        "stop it if it shakes",
+        "leave it",
+        "it",
+        "that was it",
+    ],
 )
 def test_it_in_a_question_a_statement_or_a_reservation_moves_nothing(
     talk: Callable[[str], Talk], words: str
@@ -152,7 +221,11 @@ def test_it_in_a_question_a_statement_or_a_reservation_moves_nothing(
     ("node", "words", "command"),
     [
         ("pump-guard", "pump 2 a bit slower", ("set_speed", {"pump": "pump-2", "percent": 50})),
-        ("pump-guard", "make pump two a little faster please", ("set_speed", {"pump": "pump-2", "percent": 70})),
+        (
+            "pump-guard",
+            "make pump two a little faster please",
+            ("set_speed", {"pump": "pump-2", "percent": 70}),
+        ),
         ("pump-guard", "10 percent more on pump 2", ("set_speed", {"pump": "pump-2", "percent": 70})),
         ("pump-guard", "slow pump 2 down by 15 percent", ("set_speed", {"pump": "pump-2", "percent": 45})),
         ("pump-guard", "speed up pump 2", ("set_speed", {"pump": "pump-2", "percent": 70})),
@@ -164,12 +237,28 @@ def test_it_in_a_question_a_statement_or_a_reservation_moves_nothing(
         ("pump-guard", "pump 2 50 percent faster", ("set_speed", {"pump": "pump-2", "percent": 110})),
         ("rover", "rover 1 a bit slower", ("set_max_speed", {"robot": "rover-1", "speed_m_s": 0.7})),
         ("rover", "rover 1 10 percent faster", ("set_max_speed", {"robot": "rover-1", "speed_m_s": 0.88})),
-        ("home", "make the bathroom a bit warmer", ("set_heating", {"radiator": "bathroom_radiator", "degrees": 21})),
-        ("home", "two degrees warmer in the office", ("set_heating", {"radiator": "office_radiator", "degrees": 22})),
-        ("home", "close the bedroom shutter a bit", ("set_cover", {"cover": "bedroom_shutter", "percent": 80})),
-        ("home", "turn the bathroom radiator down", ("set_heating", {"radiator": "bathroom_radiator", "degrees": 19})),
+        (
+            "home",
+            "make the bathroom a bit warmer",
+            ("set_heating", {"radiator": "bathroom_radiator", "degrees": 21}),
+        ),
+        (
+            "home",
+            "two degrees warmer in the office",
+            ("set_heating", {"radiator": "office_radiator", "degrees": 22}),
+        ),
+        (
+            "home",
+            "close the bedroom shutter a bit",
+            ("set_cover", {"cover": "bedroom_shutter", "percent": 80}),
+        ),
+        (
+            "home",
+            "turn the bathroom radiator down",
+            ("set_heating", {"radiator": "bathroom_radiator", "degrees": 19}),
+        ),
     ],
-)  # fmt: skip
+)
 def test_more_and_less_start_from_what_the_device_reports(
     talk: Callable[[str], Talk], node: str, words: str, command: tuple[str, dict[str, Any]]
 ) -> None:
@@ -193,7 +282,9 @@ def test_more_and_less_start_from_what_the_device_reports(
         "why is pump 2 slower than before",
     ],
 )
-def test_what_is_no_plain_wish_for_more_or_less_moves_nothing(talk: Callable[[str], Talk], words: str) -> None:
+def test_what_is_no_plain_wish_for_more_or_less_moves_nothing(
+    talk: Callable[[str], Talk], words: str
+) -> None:
     assert not isinstance(talk("pump-guard").say(words), CommandDraft)
 
 
