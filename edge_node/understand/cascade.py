@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_node.messages import NothingDraft, Open, RequestKind
+from edge_node.understand.calls import call_text
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
 from edge_node.understand.ordered import TemplateOrders, no_order
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _NEAR = 0.45
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
+_TAUGHT_SHOWN = 3
 
 
 class Cascade:
@@ -69,7 +71,8 @@ class Cascade:
         self._talk.remember(request, settled, nodes=names)
         if settled is not None:
             return settled
-        if is_question(request.text) or is_statement(request.text):
+        telling = is_statement(request.text) or self._orders.is_report(request, nodes=names)
+        if is_question(request.text) or telling:
             return Open(request.node, question=True)
         return self._by_nearest(request, names)
 
@@ -112,7 +115,9 @@ class Cascade:
             reason = f"with {doubt!r} in it this is no plain order; say only what is to be done now"
             return NothingDraft(node, reason, code="ask_back")
         own = [example for example, _ in near if example.node == node]
-        commands = tuple(dict.fromkeys(example.command for example in own))[:_COMMANDS_SHOWN]
+        taught = self._examples.nearest(request, node=node, limit=_TAUGHT_SHOWN)
+        named = [*(example.command for example in taught), *(example.command for example in own)]
+        commands = tuple(dict.fromkeys(filter(None, named)))[:_COMMANDS_SHOWN]
         device = next(iter(self._twin.devices(node)), "")
         if not device and all(self._wants_device(node, command) for command in commands):
             reason = f"{node} has not heard from any device yet; say it again once one has reported"
@@ -122,5 +127,13 @@ class Cascade:
             node,
             question=False,
             commands=commands,
-            examples=tuple(example.with_device(device) for example in shown[:_EXAMPLES_SHOWN]),
+            examples=tuple(
+                [
+                    *(
+                        (example.utterance, call_text(example.command, example.arguments))
+                        for example in taught
+                    ),
+                    *(example.with_device(device) for example in shown),
+                ][:_EXAMPLES_SHOWN]
+            ),
         )

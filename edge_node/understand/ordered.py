@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Origin
 from edge_node.understand.asking import ask_for_argument, call_in_words
-from edge_node.understand.doubts import LONGEST_ORDER, impossible_number, is_asked, quoted
+from edge_node.understand.doubts import (
+    LONGEST_ORDER,
+    clauses,
+    contradiction,
+    impossible_number,
+    is_asked,
+    is_report,
+    quoted,
+)
 from edge_node.understand.forms import Grade
 from edge_node.understand.speech import is_question, is_statement, without_courtesy
 from edge_node.understand.templates import Templates
+from edge_node.understand.values import digits
 from edge_node.understand.words import clean, words_of
 
 if TYPE_CHECKING:
@@ -68,16 +77,29 @@ class TemplateOrders:
         return asked_back(request, self._completed(found[0], devices[found[0].node], request))
 
     def doubt(self, request: Request, *, nodes: Sequence[str]) -> NothingDraft | None:
-        """Return what to ask back about an order that only stands in quotation marks, if there is one."""
-        for words in quoted(request.text):
+        """Return what to ask back about an order that is only a part of what was said, if there is one."""
+        marked = [(words, "it stands in quotation marks") for words in quoted(request.text)]
+        parted = [(words, "there was more beside it") for words in clauses(request.text)]
+        # A question with an order in it is a question.
+        parted = [] if is_question(request.text) else parted
+        for words, why in (*marked, *parted):
             found = self._templates.matches(clean(words), devices=self._devices(nodes))
             if found and not found[0].free:
                 call = call_in_words(found[0].command, found[0].arguments)
-                reason = (
-                    f"did you mean {call}? it stands in quotation marks; if it is an order, say it without"
-                )
+                reason = f"did you mean {call}? {why}; if it is an order, say only that"
                 return NothingDraft(found[0].node, reason, code="ask_back")
         return None
+
+    def is_report(self, request: Request, *, nodes: Sequence[str]) -> bool:
+        """Return whether what was said tells what somebody or a device does, by a verb of the templates."""
+        said = digits(clean(request.text))
+        for name in nodes:
+            verbs = self._templates.verbs(name)
+            named = self._templates.phrases(name, self._twin.devices(name)).find(said)
+            begins = next((phrase.end for phrase in named if not phrase.start), 0)
+            if is_report(said[begins:] if begins else said, verbs=verbs):
+                return True
+        return False
 
     def fits(self, said: str, *, node: str) -> bool:
         """Return whether a sentence is an example of a template of a node."""
@@ -157,6 +179,10 @@ def no_order(request: Request) -> NothingDraft | None:
         return None
     if len(words_of(request.text)) > LONGEST_ORDER:
         reason = "that is too long for an order; say in one sentence what is to be done"
+        return NothingDraft(request.node, reason, code="ask_back")
+    opposites = contradiction(request.text)
+    if opposites:
+        reason = f"{opposites} contradict each other; say one of them"
         return NothingDraft(request.node, reason, code="ask_back")
     number = impossible_number(request.text)
     if number:

@@ -137,6 +137,10 @@ class Templates:
                 return _best(found)
         return []
 
+    def verbs(self, node: str) -> frozenset[str]:
+        """Return the words that the templates of a node consist of."""
+        return self._verbs[node]
+
     def phrases(self, node: str, devices: tuple[str, ...]) -> Phrases:
         """Return what the people of a node may name, made again only when its devices have changed."""
         known = self._phrases.get(node)
