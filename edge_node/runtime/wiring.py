@@ -220,10 +220,7 @@ def assemble(  # noqa: PLR0913 - a part each
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
-    streams = Streams(announcing, publish=publish) if publish else None
-    model_queue = (
-        before.model_queue if before else ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
-    )
+    model_queue = before.model_queue if before else _model_queue(runtime, announcing, publish, clock=clock)
     breaker = before.breaker if before else CircuitBreaker(clock)
     desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
@@ -243,17 +240,21 @@ def assemble(  # noqa: PLR0913 - a part each
     )
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
-    return Assembly(
-        pipeline,
-        announcing,
-        lifecycle,
-        library,
-        twin,
-        _preparation(nodes, models=models),
-        verdicts,
-        model_queue,
-        breaker,
+    preparation = _preparation(nodes, models=models)
+    return Assembly(  # in the order of its fields
+        pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue, breaker
     )
+
+
+def _model_queue(
+    runtime: RuntimeConfig,
+    announcing: Announcing,
+    publish: Callable[[Outgoing], None] | None,
+    *,
+    clock: SteadyClock,
+) -> ModelQueue[Any]:
+    streams = Streams(announcing, publish=publish) if publish else None
+    return ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
 
 
 def _desk(
