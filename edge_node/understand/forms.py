@@ -131,7 +131,8 @@ class Forms:
         for noun, members in numbered.items():
             if sorted(members) == list(range(1, len(members) + 1)) and len(members) <= len(_ORDINALS):
                 for number, device in members.items():
-                    for said in (*self.same(noun), *self._called):
+                    alone = ("one", "1") if len(numbered) == 1 else ()
+                    for said in (*self.same(noun), *self._called, *alone):
                         self._add((_ORDINALS[number - 1], *said.split()), DEVICE, device, Grade.OTHERWISE)
 
     def _values(self, name: str, values: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ A phrase may mean several devices: what is wanted of them, or where it was said,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,9 @@ class Phrases:
                 key = corrected(key, self._spelt)
             if key not in self._literals and words and words[-1].key in self._counted:
                 key = digits(HOMOPHONES.get(key) or corrected(key, NUMBER_WORDS))
+            if key == "to" and len(words) > 1 and words[-1].key == "to" and words[-2].key in self._counted:
+                # "Pump to to 30": the first of them is the number two.
+                words[-1] = replace(words[-1], key="2")
             words.append(_Word(match[0], key, match.start(), match.end()))
         return words
 
