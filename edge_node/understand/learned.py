@@ -120,10 +120,17 @@ class LearnedOrders:
         """Return what the examples teach of each command that has some."""
         ordering = [(row, one) for row, one in enumerate(self.worked) if one.example.command]
         having: dict[str, list[tuple[int, Worked]]] = {}
+        earlier: dict[str, dict[str, None]] = {}
         for row, one in ordering:
             for key in commands[one.example.command].args:
                 having.setdefault(key, []).append((row, one))
-        arguments = {key: Argument(key, rows, self._likeness.among) for key, rows in having.items()}
+        for command in commands.values():
+            for place, key in enumerate(command.args):
+                earlier.setdefault(key, {}).update(dict.fromkeys(list(command.args)[:place]))
+        arguments = {
+            key: Argument(key, rows, self._likeness.among, before=tuple(earlier[key]))
+            for key, rows in having.items()
+        }
         taught = {}
         for name in dict.fromkeys(one.example.command for _, one in ordering):
             own = [(row, one) for row, one in ordering if one.example.command == name]
