@@ -150,14 +150,14 @@ def _is_canonical(said: str, value: str) -> bool:
 def _framed(heard: Heard, verbs: frozenset[str]) -> Iterator[Heard]:
     """Yield other orders of the words: 'let it go' is 'it go' and 'go it'."""
     text = heard.text
+    passive = _PASSIVE.match(text)
+    if passive and (verb := base(passive["verb"].casefold(), verbs)):
+        yield _with(heard, f"{verb} {passive['device']}{passive['rest']}")
     for frame in (_LET, _SHALL):
         found = frame.match(text)
         if found:
             text = f"{found['device']} {found['rest']}"
             yield _with(heard, text)
-    passive = _PASSIVE.match(text)
-    if passive and (verb := base(passive["verb"].casefold(), verbs)):
-        yield _with(heard, f"{verb} {passive['device']}{passive['rest']}")
     first = _FIRST.match(text)
     if first:
         yield _with(heard, f"{first['verb']} {first['device']}{first['rest']}")

@@ -1,7 +1,8 @@
 """Orders as people say them, for the nodes that ship, understood without any model.
 
 Those in `habits` were written before the templates, those in `habits_held_back` after them and said once
-before anything was changed for them: 95 of 120 came out right then, and nothing moved wrongly.
+before anything was changed for them: 95 of 120 came out right then, and nothing moved wrongly. Those in
+`habits_afterwards` were said once after those changes, and nothing was changed for them: 52 of 60.
 """
 
 from __future__ import annotations
@@ -50,20 +51,22 @@ def test_orders_said_by_habit_are_understood_and_nothing_else_moves_anything(
     assert len(wrong) <= 2, wrong
 
 
+@pytest.mark.parametrize("folder", ["habits_held_back", "habits_afterwards"])
 @pytest.mark.parametrize("name", sorted(WORLDS))
 def test_orders_that_no_template_was_written_for_are_mostly_understood_and_move_nothing_wrongly(
-    name: str, embedder: Embedder
+    name: str, folder: str, embedder: Embedder
 ) -> None:
     cascade = Cascade([load_node(ROOT / "nodes" / name)], twin=HabitsTwin(name), embedder=embedder)
     right = 0
-    for case in _said(name, folder="habits_held_back"):
+    cases = _said(name, folder=folder)
+    for case in cases:
         draft = cascade.draft(Request("r1", RequestKind.ASK, "m1", 1.0, text=case["text"], user="ada"))
         call: Any = "none"
         if isinstance(draft, CommandDraft):
             call = {"name": draft.name, "arguments": dict(draft.arguments)}
             assert case["expected"] != "none", case["text"]
         right += call == case["expected"]
-    assert right >= 26
+    assert right >= 0.8 * len(cases)
 
 
 @pytest.mark.parametrize("name", sorted(WORLDS))
