@@ -112,6 +112,8 @@ class Forms:
             self._add((*noun.split(), number), DEVICE, device, Grade.OTHERWISE)
             for word in NUMBERED:
                 self._add((*noun.split(), word, number), DEVICE, device, Grade.OTHERWISE)
+        for noun in self._called:
+            self._add(noun.split(), DEVICE, device, Grade.PART)
 
     def _learn_place(self, device: str, place: list[str], nouns: Iterable[str]) -> None:
         self._add(place, DEVICE, device, Grade.PART)

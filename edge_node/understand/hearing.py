@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_node.understand.correcting import amended
-from edge_node.understand.forms import DEVICE
+from edge_node.understand.forms import DEVICE, Grade
 from edge_node.understand.habits import base, imperatives, plain
 from edge_node.understand.measures import in_numbers, in_shares, in_units
+from edge_node.understand.phrases import Phrase
 from edge_node.understand.values import digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_node.understand.phrases import Phrase, Phrases
+    from edge_node.understand.phrases import Phrases
 
 _MOST_DEVICES = 4
 STANDINS = tuple(f"qqdevice{letter}" for letter in "abcd"[:_MOST_DEVICES])
@@ -94,6 +95,18 @@ def plainer_readings(
         for heard in _named(said, phrases, literal=False, strangers=strangers)
         for each in (heard, *_framed(heard, verbs))
     )
+
+
+def unnamed_readings(text: str, *, phrases: Phrases) -> Iterator[Heard]:
+    """Yield orders of a sentence that names no device, with a stand-in for all where one may be missing."""
+    said = digits(plain(text))
+    if not phrases.devices or any(phrase.kind == DEVICE for phrase in phrases.find(said)):
+        return
+    heard = _marked(said, phrases.find(said), literal=False)
+    anyone = {STANDINS[0]: Phrase(DEVICE, phrases.devices, 0, 0, Grade.PART)}
+    verb, _, rest = heard.text.partition(" ")
+    for order in (f"{heard.text} {STANDINS[0]}", f"{verb} {STANDINS[0]} {rest}".rstrip()):
+        yield Heard(order, anyone, {STANDINS[0]: ""}, literal=False)
 
 
 def _once(all_heard: Iterable[Heard]) -> Iterator[Heard]:

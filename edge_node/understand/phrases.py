@@ -175,8 +175,12 @@ class Phrases:
         return tuple(device for device in given if self.fits(argument, device)) or given
 
     def fits(self, argument: str, device: str) -> bool:
-        """Return whether a device is called as an argument is, or by a word that says the same."""
-        return self.noun(device) in self._forms.same(argument)
+        """Return whether a device is called as an argument is, or by a word that says the same.
+
+        An argument by whose name no device is called, such as `machine`, may be any of them.
+        """
+        nouns = self._forms.same(argument)
+        return self.noun(device) in nouns or not any(self.noun(each) in nouns for each in self.devices)
 
     def within(self, place: str, devices: Iterable[str]) -> tuple[str, ...]:
         """Return those devices that are in a place, such as a room or a floor."""

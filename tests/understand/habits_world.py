@@ -56,6 +56,10 @@ class HabitsTwin:
     def __init__(self, node: str) -> None:
         self._world = WORLDS[node]
 
+    def keep(self, device: str) -> None:
+        """Leave only one of the machines."""
+        self._world = {device: self._world[device]}
+
     def observe(self, message: Message) -> tuple[Observation, ...]:
         del message
         return ()
