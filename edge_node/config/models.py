@@ -15,6 +15,7 @@ from edge_node.config.node_file import (
     ListenConfig,
     NodeConfig,
     PublishConfig,
+    RelativeConfig,
     TriggerConfig,
 )
 from edge_node.config.runtime_file import (
@@ -23,6 +24,7 @@ from edge_node.config.runtime_file import (
     JournalConfig,
     KnowledgeConfig,
     LanguageModelConfig,
+    LargerModelConfig,
     LimitsConfig,
     LogConfig,
     MemoryConfig,
@@ -45,6 +47,7 @@ __all__ = [
     "JournalConfig",
     "KnowledgeConfig",
     "LanguageModelConfig",
+    "LargerModelConfig",
     "LimitConfig",
     "LimitsConfig",
     "ListenConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "NodeConfig",
     "OperatorsConfig",
     "PublishConfig",
+    "RelativeConfig",
     "RuntimeConfig",
     "StopConfig",
     "TlsConfig",

@@ -42,6 +42,12 @@ def call_grammar(
     return Grammar(json.dumps({"x-guidance": spacing, "anyOf": calls}, ensure_ascii=False))
 
 
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call as a model is to write it; that of none where `name` is empty."""
+    call = {"command": name, "arguments": dict(arguments)} if name else {"command": NONE}
+    return json.dumps(call, separators=(",", ":"), ensure_ascii=False)
+
+
 def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
     """Return name and arguments of the call that `text` is, or None where it is none.
 
@@ -57,6 +63,21 @@ def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
         return None
     arguments = call.get("arguments", {})
     return (call["command"], arguments) if isinstance(arguments, dict) else None
+
+
+def fits(arguments: Mapping[str, Any], command: CommandConfig) -> bool:
+    """Return whether all arguments are known and of the types that the grammar would have allowed."""
+    return all(
+        name in command.args and _is_of_type(value, command.args[name]) for name, value in arguments.items()
+    )
+
+
+def _is_of_type(value: Any, argument: ArgumentConfig) -> bool:
+    if argument.device or argument.enum is not None or argument.type == "string":
+        return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    if argument.type == "boolean":
+        return isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _arguments(command: CommandConfig, devices: Sequence[str], numbers: Sequence[float]) -> dict[str, Any]:

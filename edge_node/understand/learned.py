@@ -21,7 +21,7 @@ from edge_node.understand.vocabulary import DEVICE, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.config.loaded import Node
+    from edge_node.config.loaded import Node, SpokenExample
     from edge_node.config.models import CommandConfig
     from edge_node.protocols import Embedder
     from edge_node.understand.framing import Worked
@@ -49,6 +49,8 @@ class Guess:
         left: What was said and is in no argument.
         ambiguous: Whether a name may mean several devices, and nothing said tells which.
         weakest: The least certain decision on an argument, about 0 to 1.
+        runner_up: The command that is spoken for next; empty where that is none.
+        runner_up_arguments: Its arguments.
         confidence: Share of examples with such a score whose command was found without them, 0 to 1.
     """
 
@@ -62,6 +64,7 @@ class Guess:
     weakest: float = 1.0
     ambiguous: bool = False
     runner_up: str = ""
+    runner_up_arguments: Mapping[str, Any] = field(default_factory=dict)
     confidence: float = 0.0
 
 
@@ -120,10 +123,17 @@ class LearnedOrders:
         """Return what the examples teach of each command that has some."""
         ordering = [(row, one) for row, one in enumerate(self.worked) if one.example.command]
         having: dict[str, list[tuple[int, Worked]]] = {}
+        earlier: dict[str, dict[str, None]] = {}
         for row, one in ordering:
             for key in commands[one.example.command].args:
                 having.setdefault(key, []).append((row, one))
-        arguments = {key: Argument(key, rows, self._likeness.among) for key, rows in having.items()}
+        for command in commands.values():
+            for place, key in enumerate(command.args):
+                earlier.setdefault(key, {}).update(dict.fromkeys(list(command.args)[:place]))
+        arguments = {
+            key: Argument(key, rows, self._likeness.among, before=tuple(earlier[key]))
+            for key, rows in having.items()
+        }
         taught = {}
         for name in dict.fromkeys(one.example.command for _, one in ordering):
             own = [(row, one) for row, one in ordering if one.example.command == name]
@@ -168,7 +178,18 @@ class LearnedOrders:
             weakest=filled.weakest,
             ambiguous=filled.ambiguous,
             runner_up=runner_up,
+            runner_up_arguments=tried[1][2].arguments if len(tried) > 1 and tried[1][2] else {},
         )
+
+    def nearest(
+        self, text: str, *, context: Mapping[str, str], limit: int
+    ) -> list[tuple[SpokenExample, float]]:
+        """Return the examples that are most alike a sentence, with how alike they are, 0 to 1, best first."""
+        sentence = self._vocabulary.read(text)
+        meaning = self._embedder.embed([self._plain(sentence)])[0]
+        alike = self._likeness.to(meaning, self._terms(sentence, context))[: len(self.worked)]
+        order = np.argsort(-alike, kind="stable")[:limit]
+        return [(self.worked[row].example, float(alike[row])) for row in order]
 
     def _confidence(self, score: float) -> float:
         """Return how often a score like this was right where an example was left out."""
