@@ -6,11 +6,16 @@ and of the gate. Each tier settles a request or hands it on; what none settles i
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
 from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.compound import CompoundOrders, plural_groups
+from edge_node.understand.contradiction import contradiction
 from edge_node.understand.exemplary import ExampleOrders
+from edge_node.understand.kinds import kinds_of
 from edge_node.understand.nearest import NearestExamples
 from edge_node.understand.rules import Rules
 from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.messages import Draft, Request
+    from edge_node.messages import Proposal, Request
     from edge_node.protocols import Embedder, Twin
     from edge_node.understand.templates import Match
 
@@ -58,7 +63,7 @@ class Cascade:
         """Reckon now what the first order would else wait for."""
         self._nearest.prepare()
 
-    def draft(self, request: Request) -> Draft | Open:
+    def draft(self, request: Request) -> Proposal | Open:
         """Return a draft, or what is still open for the model."""
         if request.kind is RequestKind.ALARM:
             return self._rules.draft(request)
@@ -68,6 +73,7 @@ class Cascade:
         settled = (
             self._refusal(request, names)
             or self._by_template(request, names)
+            or self._several(request, names)
             or self._examples.draft(request, nodes=names)
         )
         if settled is not None:
@@ -120,6 +126,27 @@ class Cascade:
                 return NothingDraft(match.node, question, code="ask_back")
             arguments[name] = value
         return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
+
+    def _several(self, request: Request, names: tuple[str, ...]) -> Proposal | None:
+        """Return the commands of a sentence that holds several orders, or means several devices."""
+        commands = {
+            (node, name): spec for node in names for name, spec in self._nodes[node].spec.commands.items()
+        }
+        kinds = kinds_of([self._nodes[name] for name in names], devices=self._twin.devices)
+
+        def sure(text: str) -> CommandDraft | None:
+            part = replace(request, text=text)
+            found = self._by_template(part, names)
+            if found is None and not is_question(text):
+                found = self._examples.draft(part, nodes=names)
+            return found if isinstance(found, CommandDraft) else None
+
+        compound = CompoundOrders(
+            devices=lambda: tuple(dict.fromkeys(each for name in names for each in self._twin.devices(name))),
+            groups=partial(plural_groups, kinds=kinds),
+            conflict=partial(contradiction, commands=commands),
+        )
+        return compound.draft(request.text, sure=sure)
 
     def _wants_device(self, node: str, command: str) -> bool:
         arguments = self._nodes[node].spec.commands[command].args.values()
