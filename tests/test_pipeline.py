@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_node.path import trace as tracing
 from edge_node.errors import ContextExceeded, EnvelopeInvalid, JournalError, PayloadInvalid
 from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, NothingDraft, Origin, Wanted
+from edge_node.path import trace as tracing
 from edge_node.path.trace import Trace
 from tests.runtime.hall import PASSAGE, TOPICS, Hall
 

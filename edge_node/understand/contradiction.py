@@ -24,9 +24,9 @@ def contradiction(
     if one.name == other.name:
         return "one command cannot have two values"
     if first.expect and second.expect and first.expect.field == second.expect.field:
-        wanted = [_value(spec.expect.equals, draft) for spec, draft in ((first, one), (second, other))]
-        if wanted[0] != wanted[1]:
-            return f"{first.expect.field} cannot be {wanted[0]} and {wanted[1]}"
+        wanted, instead = _value(first.expect.equals, one), _value(second.expect.equals, other)
+        if wanted != instead:
+            return f"{first.expect.field} cannot be {wanted} and {instead}"
     left, right = _payload(one, first), _payload(other, second)
     if _NAME.sub("+", first.publish.topic) != _NAME.sub("+", second.publish.topic):
         return ""
