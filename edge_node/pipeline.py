@@ -24,7 +24,7 @@ from edge_node.path.trace import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from edge_node.messages import Command, Message, Operated, Request, StateRow
+    from edge_node.messages import Command, Message, StateRow
 
 __all__ = ["Pipeline", "Result", "Stages", "Steps"]
 
@@ -58,7 +58,14 @@ class Pipeline:
         # remembers is taken together with the message that changed it, and with no half of another one.
         self._one_at_a_time = one_at_a_time or threading.Lock()
 
-    def path(self, message: Message | None, *, now: float, begun: Begun | None = None) -> Steps:
+    def path(
+        self,
+        message: Message | None,
+        *,
+        now: float,
+        begun: Begun | None = None,
+        trace: Trace | None = None,
+    ) -> Steps:
         """Yield each request that needs the model, and at the end the result.
 
         The caller goes on with the same generator on the thread where the model runs, sends it the attention
@@ -68,25 +75,15 @@ class Pipeline:
         Args:
             message: What came from the bus and stands in the journal, or None for the passing of time.
             now: Time of the step, seconds since the epoch.
-            begun: How far it came in the last run, which ended while it waited for the model.
+            begun: What it has led to, where it has begun already: by `begin`, or in the last run.
+            trace: How long its stages took so far.
 
         Raises:
             InputError: The message cannot be read; its sender can mend it.
             Interrupted: The service ends; the message has no end yet.
         """
-        do, trace = self._stages, Trace()
-        if begun is None:
-            with self._one_at_a_time:
-                seen = do.twin.observe(message) if message else ()
-                trace.lap("twin")
-                moved = do.lifecycle.observe(seen) if message else do.lifecycle.due(now)
-                operated = do.operations.carry_out(message) if message else None
-                requests = self._memory.begun(message.id) if message else None
-                if requests is None:
-                    requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
-                do.twin.follow(moved)
-                begun = self._begun(message, requests, moved=moved, operated=operated, now=now)
-            trace.lap("trigger")
+        do, trace = self._stages, trace or Trace()
+        begun = begun or self._begun(message, trace, now=now)
         for request in begun.requests:
             asked = Asked(request)
             try:
@@ -130,21 +127,45 @@ class Pipeline:
         left = self._memory.interrupted(but=[message.id for message in but])
         return [self.path(None, now=0.0, begun=Begun(None, key, requests)) for key, requests in left]
 
-    def _begun(
-        self,
-        message: Message | None,
-        requests: Sequence[Request],
-        *,
-        moved: tuple[Command, ...],
-        operated: Operated | None,
-        now: float,
-    ) -> Begun:
+    def begin(self, message: Message | None, *, now: float) -> Steps | None:
+        """Return the rest of the path of a message, None where it led to nothing and has its end by now.
+
+        Otherwise as `path`. Most messages lead to nothing, and come by the thousand.
+
+        Raises:
+            InputError: The message cannot be read; its sender can mend it.
+            JournalError: Its end, or what stages remember of it, is not to be written.
+        """
+        trace = Trace()
+        begun = self._begun(message, trace, now=now)
+        if not begun.led_to_nothing:
+            return self.path(message, now=now, begun=begun, trace=trace)
+        if begun.states or (message and message.durable):
+            self._stages.journal.conclude(message, states=begun.states)
+        return None
+
+    def _begun(self, message: Message | None, trace: Trace, *, now: float) -> Begun:
         """Return what a message, or the passing of time, has led to before anything is decided."""
-        came_at = message.received_at if message else now
-        wanted = tuple(timed(each, came_at=came_at, deadline_s=self._deadline_s) for each in requests)
-        key = message.id if message else wanted[0].id if wanted else ""
-        states = self._memory.take(urgent=True)
-        return Begun(message, key, wanted, moved=moved, operated=operated, states=states, now=now)
+        do = self._stages
+        with self._one_at_a_time:
+            seen = do.twin.observe(message) if message else ()
+            trace.lap("twin")
+            moved = do.lifecycle.observe(seen) if message else do.lifecycle.due(now)
+            operated = do.operations.carry_out(message) if message else None
+            requests = self._memory.begun(message.id) if message else None
+            if requests is None:
+                requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
+            if moved:
+                do.twin.follow(moved)
+            if requests:
+                came_at = message.received_at if message else now
+                requests = tuple(
+                    timed(each, came_at=came_at, deadline_s=self._deadline_s) for each in requests
+                )
+            states = self._memory.take(urgent=True)
+        trace.lap("trigger")
+        key = message.id if message else requests[0].id if requests else ""
+        return Begun(message, key, requests, moved=moved, operated=operated, states=states, now=now)
 
     def _conclude(self, begun: Begun) -> None:
         do, operated = self._stages, begun.operated

@@ -44,6 +44,31 @@ def test_a_reading_that_alarms_no_one_only_ends(hall: Hall) -> None:
     assert hall.told() == []
 
 
+def test_what_leads_to_nothing_has_its_end_as_soon_as_it_has_begun(hall: Hall) -> None:
+    assert hall.pipeline.begin(hall.telemetry(rpm=75, c=61), now=hall.now) is None
+    assert hall.journal.unfinished() == ()
+    assert hall.told() == []
+
+
+def test_what_leads_to_something_goes_on_from_where_it_has_begun(hall: Hall) -> None:
+    message = hall.telemetry(c=90)
+
+    path = hall.pipeline.begin(message, now=hall.now)
+
+    assert [open_still.id for open_still in hall.journal.unfinished()] == [message.id]
+    assert path is not None
+    (result,) = path
+    assert [decision.request.trigger for decision in result.decisions] == ["overheating"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_what_cannot_be_read_is_refused_as_it_begins(hall: Hall) -> None:
+    message = Message("odd", "plant/pump-1/telemetry", b"{", hall.now)
+
+    with pytest.raises(PayloadInvalid):
+        hall.pipeline.begin(message, now=hall.now)
+
+
 def test_an_alarm_leaves_decision_command_and_outbox_and_ends_its_message(hall: Hall) -> None:
     hops, result = hall.walk(hall.telemetry(c=90))
 

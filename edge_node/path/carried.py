@@ -81,6 +81,11 @@ class Begun:
         """Whether a trigger fired, which remembers it."""
         return any(request.trigger for request in self.requests)
 
+    @property
+    def led_to_nothing(self) -> bool:
+        """Whether there is nothing to decide, to tell or to carry out."""
+        return not (self.requests or self.moved or self.operated)
+
 
 @dataclass(slots=True)
 class Asked:
