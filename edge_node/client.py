@@ -42,7 +42,8 @@ class Reply:
     """One message of an edge to the person who asked.
 
     Attributes:
-        kind: `answer`, `command`, `nothing` or `error`; `piece` for a quotation that the answer will hold.
+        kind: `answer`, `command`, `task` for several commands, `nothing` or `error`; `piece` for a quotation
+            that the answer will hold.
         text: What it says, in words.
         final: Whether nothing more will follow.
         data: Everything it says.

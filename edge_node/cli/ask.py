@@ -64,6 +64,7 @@ def ask(  # noqa: PLR0913 - an option each
     with Client(runtime.broker, edge=runtime.group or runtime.edge, user=user or getpass.getuser()) as client:
         reply = Reply("nothing", "", final=False, data={})
         pieces: list[str] = []
+        failed = False
         for reply in client.ask(
             " ".join(words),
             node=node,
@@ -78,16 +79,17 @@ def ask(  # noqa: PLR0913 - an option each
                 # The pieces were found in their order; the answer may put another one first.
                 click.echo(reply.text)
             pieces += [reply.text] if reply.kind == "piece" else []
+            failed = failed or reply.data.get("state") in _FAILED
             if reply.data.get("state") == _AWAITING:
                 click.echo(f"to approve it: edge-node approve {reply.data.get('command_id')}", err=True)
                 if not wait:
                     sys.exit(_WAITS)
     if not as_json and reply.data.get("decision"):
         click.echo(f"why: edge-node explain {reply.data['decision']}", err=True)
-    sys.exit(0 if _succeeded(reply) else 1)
+    sys.exit(0 if _succeeded(reply) and not failed else 1)
 
 
 def _succeeded(reply: Reply) -> bool:
     if reply.kind == "answer":
         return bool(reply.data.get("found"))
-    return reply.kind == "command" and reply.data.get("state") not in _FAILED
+    return reply.kind in {"command", "task"} and reply.data.get("state") not in _FAILED

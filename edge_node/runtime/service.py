@@ -328,11 +328,10 @@ class Service:
     def _on_unknown(self, commands: Sequence[Command]) -> None:
         for command in commands:
             self._assembly.lifecycle.uncertain(command.id)
-        self._tell(commands)
+        self._tell(self._assembly.lifecycle.withdraw(commands))
 
     def _on_withdrawn(self, commands: Sequence[Command]) -> None:
-        self._assembly.lifecycle.withdraw(commands)
-        self._tell(commands)
+        self._tell(self._assembly.lifecycle.withdraw(commands))
 
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""

@@ -348,5 +348,6 @@ def take_up(
     """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
     assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
+    ended = assembly.lifecycle.withdraw(ended)
     remember(assembly.pipeline, twin=assembly.twin, journal=journal, now=now)
     return ended

@@ -17,7 +17,7 @@ from edge_node.messages import CommandDraft, NothingDraft, RequestKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from edge_node.messages import Draft, Open, Passage, Request
+    from edge_node.messages import Open, Passage, Proposal, Request
     from edge_node.protocols import Attention, Drafting
 
 log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ class LargerDrafting:
         passages: Sequence[Passage],
         *,
         attention: Attention | None = None,
-    ) -> tuple[Draft, Mapping[str, object]]:
+    ) -> tuple[Proposal, Mapping[str, object]]:
         """Return a draft and what the models read and wrote; raises as `Drafting.draft` does."""
         draft, record = self._small.draft(request, matter, passages, attention=attention)
         if matter.question or request.kind is not RequestKind.ASK or matter.node not in self._allowed:
@@ -123,8 +123,8 @@ class LargerDrafting:
         matter: Open,
         *,
         attention: Attention | None,
-        first: tuple[Draft, Mapping[str, object]],
-    ) -> tuple[Draft, Mapping[str, object]]:
+        first: tuple[Proposal, Mapping[str, object]],
+    ) -> tuple[Proposal, Mapping[str, object]]:
         draft, record = first
         try:
             second, told = self._larger.draft(request, matter, (), attention=attention)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_node.config.loaded import Node
 from edge_node.config.models import NodeConfig
-from edge_node.messages import CommandDraft, NothingDraft, Origin
+from edge_node.messages import CommandDraft, NothingDraft, Origin, TaskDraft
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.phrases import Phrases
 from edge_node.understand.spelling import corrected, one_slip
@@ -157,6 +157,32 @@ def test_a_group_of_devices_is_found_by_its_noun_and_its_place(
 ) -> None:
     groups = phrases.groups(words)
     assert [group.values for group in groups] == ([devices] if devices else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "lamps"),
+    [
+        ("turn on all lights downstairs", ["zb-17", "zb-18"]),
+        ("please turn on all of the lamps", ["zb-17", "zb-18", "zb-19"]),
+        ("turn on both lights downstairs", ["zb-17", "zb-18"]),
+        ("turn on every light downstairs and the study lamp", ["zb-17", "zb-18", "zb-19"]),
+    ],
+)
+def test_an_order_to_all_of_a_place_is_one_to_each_of_them(
+    house: Cascade, ask: Callable[..., Request], words: str, lamps: list[str]
+) -> None:
+    draft = house.draft(ask(words))
+    assert isinstance(draft, TaskDraft), draft
+    assert [(each.name, each.arguments["lamp"]) for each in draft.drafts] == [("on", lamp) for lamp in lamps]
+
+
+@pytest.mark.parametrize("words", ["turn on both lights", "turn on both lights and the garden"])
+def test_all_is_asked_back_where_it_is_not_plain_which_are_meant(
+    house: Cascade, ask: Callable[..., Request], words: str
+) -> None:
+    draft = house.draft(ask(words))
+    assert isinstance(draft, NothingDraft), draft
+    assert draft.code == "ask_back"
 
 
 @pytest.mark.parametrize(
