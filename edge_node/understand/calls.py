@@ -42,6 +42,12 @@ def call_grammar(
     return Grammar(json.dumps({"x-guidance": spacing, "anyOf": calls}, ensure_ascii=False))
 
 
+def call_in_json(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call as the grammar writes it."""
+    call = {"command": name, "arguments": dict(arguments)} if name != NONE else {"command": NONE}
+    return json.dumps(call, separators=(",", ":"), ensure_ascii=False)
+
+
 def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
     """Return name and arguments of the call that `text` is, or None where it is none.
 

@@ -13,7 +13,7 @@ from edge_node.understand.asking import ask_for_argument, call_in_words
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
 from edge_node.understand.rules import Rules
-from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
+from edge_node.understand.speech import is_question, is_statement, only_asks, reservation, without_courtesy
 from edge_node.understand.templates import Templates
 from edge_node.understand.words import clean, is_readable, words_of
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Node
     from edge_node.messages import Draft, Request
     from edge_node.protocols import Embedder, Twin
+    from edge_node.understand.nearest import Example
     from edge_node.understand.templates import Match
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
 _NEAR = 0.45
+_NEAR_TOLD = 0.3
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
 
@@ -73,7 +75,7 @@ class Cascade:
         if settled is not None:
             return settled
         if is_question(request.text) or is_statement(request.text):
-            return Open(request.node, question=True)
+            return self._by_inquiry(request, names) or Open(request.node, question=True)
         return self._by_nearest(request, names)
 
     def _refusal(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
@@ -125,9 +127,29 @@ class Cascade:
         arguments = self._nodes[node].spec.commands[command].args.values()
         return any(argument.device for argument in arguments)
 
+    def _by_inquiry(self, request: Request, names: tuple[str, ...]) -> Open | None:
+        """Return the commands that a question may be meant for: those that only ask, where no manual answers."""
+        unread = [name for name in names if not self._nodes[name].spec.knowledge]
+        near = [
+            (example, likeness)
+            for example, likeness in self._nearest.find(request.text, nodes=unread)
+            if only_asks(
+                example.command, self._nodes[example.node].spec.commands[example.command].description
+            )
+        ]
+        if not near or near[0][1] < self._near_enough(near[0][0]):
+            return None
+        node = near[0][0].node
+        own = [example.command for example, _ in near if example.node == node]
+        return Open(node, question=False, commands=tuple(dict.fromkeys(own))[:_COMMANDS_SHOWN])
+
+    def _near_enough(self, example: Example) -> float:
+        """Return how near an example must be: a bare description is further from what people say."""
+        return _NEAR if self._nodes[example.node].spec.commands[example.command].examples else _NEAR_TOLD
+
     def _by_nearest(self, request: Request, names: tuple[str, ...]) -> NothingDraft | Open:
         near = self._nearest.find(request.text, nodes=names)
-        if not near or near[0][1] < _NEAR:
+        if not near or near[0][1] < self._near_enough(near[0][0]):
             return Open(request.node, question=True)
         node = near[0][0].node
         doubt = reservation(request.text)

@@ -7,6 +7,7 @@ where it can be traced to the words, to a default, or to the device that an alar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import RequestKind
@@ -16,11 +17,12 @@ from edge_node.understand.values import numbers_in
 from edge_node.understand.words import content_stems, stem, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_node.config.models import ArgumentConfig, CommandConfig
     from edge_node.messages import Request
 
+_NO_ALIASES: Mapping[str, Sequence[str]] = MappingProxyType({})
 _BOOLEAN_WORDS = {
     True: {"on", "true", "yes", "enable", "open"},
     False: {"off", "false", "no", "disable", "close"},
@@ -46,8 +48,21 @@ class Ground:
     text: str
 
 
-def ground_of(request: Request, *, devices: tuple[str, ...], fields: Mapping[str, Any]) -> Ground:
-    """Return what `request` gives to stand on; `fields` are those of the device that an alarm is about."""
+def ground_of(
+    request: Request,
+    *,
+    devices: tuple[str, ...],
+    fields: Mapping[str, Any],
+    aliases: Mapping[str, Sequence[str]] = _NO_ALIASES,
+) -> Ground:
+    """Return what `request` gives to stand on.
+
+    Args:
+        request: What was said, or the alarm.
+        devices: The devices there are.
+        fields: Those of the device that an alarm is about.
+        aliases: Device to other names that people call it by.
+    """
     if request.kind is RequestKind.ALARM:
         reported = tuple(
             value
@@ -56,15 +71,24 @@ def ground_of(request: Request, *, devices: tuple[str, ...], fields: Mapping[str
         )
         words = " ".join(str(value) for value in fields.values() if isinstance(value, str))
         return Ground(request.kind, devices, frozenset({request.device} - {""}), reported, words)
-    named, rest = mentioned(request.text, devices=devices)
+    named, rest = mentioned(request.text, devices=devices, aliases=aliases)
     return Ground(request.kind, devices, frozenset(named), tuple(numbers_in(rest)), rest)
 
 
 def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:
     """Return what to ask back about a call before it may count as said, or '' where every part of it was.
 
-    Nothing may be in the call that was not said, and no device or number said may be left out of it.
+    Nothing may be in the call that was not said, no device or number said may be left out of it, and one word
+    at least must be one by which the command is known.
     """
+    question = unsaid(ground, name=name, command=command, arguments=arguments)
+    if question or ground.kind is RequestKind.ALARM or _names_command(name, command, ground.text):
+        return question
+    return f"did you mean {call_in_words(name, arguments)}?"
+
+
+def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:
+    """Return what to ask back where a call holds what was not said, or leaves out what was, or ''."""
     for key, argument in command.args.items():
         value = arguments.get(key, argument.default)
         if value is None and argument.optional:
@@ -76,11 +100,7 @@ def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mappi
     used = [value for value in arguments.values() if not isinstance(value, bool)]
     left = [device for device in sorted(ground.named) if device not in used]
     left += [f"{number:g}" for number in ground.numbers if number not in used]
-    if left:
-        return f"what about {', '.join(left)}? say one order at a time"
-    if not _names_command(name, command, ground.text):
-        return f"did you mean {call_in_words(name, arguments)}?"
-    return ""
+    return f"what about {', '.join(left)}? say one order at a time" if left else ""
 
 
 def _said(value: Any, argument: ArgumentConfig, ground: Ground) -> bool:
