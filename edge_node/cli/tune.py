@@ -6,8 +6,9 @@ Knows files, options and the terminal; knows nothing of how cases are written or
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +23,13 @@ from edge_node.model.catalogue import Catalogue
 from edge_node.model.store import ModelStore
 from edge_node.paths import home, models_folder
 from edge_node.runtime.wiring import load_embedder
+from edge_node.tuning.default import DefaultTuner
 from edge_node.tuning.training import Recipe, require_torch
 from edge_node.tuning.tuner import Base, Tuner
+
+if TYPE_CHECKING:
+    from edge_node.protocols import Embedder, Progress
+    from edge_node.tuning.report import Report
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NODE = click.Path(exists=True, path_type=Path)
@@ -35,7 +41,7 @@ def _names(_context: click.Context, _option: click.Parameter, value: str) -> tup
 
 
 @click.command()
-@click.argument("node", metavar="NODE", type=_NODE)
+@click.argument("node", metavar="NODE", type=_NODE, required=False)
 @click.option("--cases", metavar="FILE", type=_FILE, help="Cases of your own, as the node's examples are.")
 @click.option("--names", default="", callback=_names, help="Devices that people speak of: pump-1,pump-2.")
 @click.option(
@@ -55,9 +61,15 @@ def _names(_context: click.Context, _option: click.Parameter, value: str) -> tup
 @click.option(
     "--output", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Put it here."
 )
+@click.option(
+    "--default",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Make the adapter that ships, from invented worlds; without NODE.",
+)
 @json_option
 def tune(  # noqa: PLR0913, PLR0917 - an option each
-    node: Path,
+    node: Path | None,
     cases: Path | None,
     names: tuple[str, ...],
     minutes: float,
@@ -67,6 +79,7 @@ def tune(  # noqa: PLR0913, PLR0917 - an option each
     threads: int,
     base: str,
     output: Path | None,
+    default: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -82,28 +95,57 @@ def tune(  # noqa: PLR0913, PLR0917 - an option each
       edge-node tune nodes/pump-guard
       edge-node tune nodes/rover --names rover-1,rover-2 --cases said.jsonl --minutes 30
       edge-node tune nodes/home --device cuda --output ~/adapters/home
+      edge-node tune --default adapters/default --minutes 60
     """
+    if (node is None) == (default is None):
+        raise click.UsageError("name a NODE, or --default with a folder for the adapter that ships")
     require_torch()
-    wanted = load_node(node)
     given = CommandFiles(None).examples(cases) if cases else ()
     runtime = RuntimeConfig(edge_node=1, edge="tune")
     recipe = Recipe(minutes=minutes, seed=seed, device="" if device == "auto" else device, threads=threads)
     with progress_bars() as progress:
-        embedder = load_embedder(Configuration(runtime, (), Path("edge-node.yaml")), progress=progress)
-        tuner = Tuner(
-            wanted,
+        tuning = _Tuning(
             base=_base(base or runtime.model.name, context=runtime.model.context),
-            embedder=embedder,
+            embedder=load_embedder(Configuration(runtime, (), Path("edge-node.yaml")), progress=progress),
             recipe=recipe,
-            home=home() / "tuning",
             progress=progress,
         )
-        report, folder = tuner.tune(orders=orders, devices=names, given=given, output=output)
+        if default is not None:
+            click.echo(json.dumps(tuning.default(default), indent=2))
+            return
+        report, folder = tuning.node(node, orders=orders, devices=names, given=given, output=output)
     if as_json:
         click.echo(json.dumps({**asdict(report), "folder": str(folder)}, indent=2))
         return
     click.echo(report.text())
     click.echo(f"cases, adapter and checkpoints: {folder}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tuning:
+    """What both kinds of tuning need."""
+
+    base: Base
+    embedder: Embedder
+    recipe: Recipe
+    progress: Progress
+
+    def default(self, folder: Path) -> dict[str, Any]:
+        tuner = DefaultTuner(
+            base=self.base, embedder=self.embedder, recipe=self.recipe, progress=self.progress
+        )
+        return tuner.make(folder)
+
+    def node(self, path: Path | None, **told: Any) -> tuple[Report, Path]:
+        tuner = Tuner(
+            load_node(path or Path()),
+            base=self.base,
+            embedder=self.embedder,
+            recipe=self.recipe,
+            home=home() / "tuning",
+            progress=self.progress,
+        )
+        return tuner.tune(**told)
 
 
 def _base(name: str, *, context: int) -> Base:

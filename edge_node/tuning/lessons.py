@@ -6,6 +6,7 @@ how a model is trained. Lessons with the same beginning are packed behind it, so
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from edge_node.understand.drafting import Laid, ModelDrafting
 
 _SHORTEST_SHARED = 8
+_OPENING = '{"command":"'
+_DECIDING, _NAMING, _FILLING = 1.0, 0.4, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,12 @@ class Lesson:
     Attributes:
         prompt: What is read.
         answer: What is to be written, with the token that ends it.
-        weight: How much it counts.
+        weights: How much each token of the answer counts.
     """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
-    weight: float = 1.0
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,19 @@ def is_teachable(case: SpokenExample, laid: Laid) -> bool:
     return not unsaid(laid.ground, name=case.command, command=command, arguments=call[1])
 
 
-def lesson_of(turns: Sequence[Turn], answer: str, *, tokenizer: Tokenizer, weight: float = 1.0) -> Lesson:
-    """Return prompt and answer in the tokens of the runtime."""
-    end = tokenizer.eos[0]
-    return Lesson(tuple(tokenizer.prompt(turns)), (*tokenizer.encode(answer), end), weight)
+def lesson_of(turns: Sequence[Turn], answer: str, *, tokenizer: Tokenizer) -> Lesson:
+    """Return prompt and answer in the tokens of the runtime.
+
+    The token that tells a command from none counts most, and as much in a short answer as in a long one; what
+    the grammar forces counts nothing.
+    """
+    written = (*tokenizer.encode(answer), tokenizer.eos[0])
+    opening = len(tokenizer.encode(_OPENING))
+    name = json.loads(answer)["command"]
+    named = len(tokenizer.encode(f"{_OPENING}{name}"))
+    weights = [0.0] * opening + [_DECIDING] + [_NAMING] * (named - opening - 1)
+    weights += [_FILLING] * (len(written) - len(weights))
+    return Lesson(tuple(tokenizer.prompt(turns)), written, tuple(weights[: len(written)]))
 
 
 def packed(lessons: Iterable[tuple[str, Lesson]], *, most_tokens: int, most_lessons: int) -> list[Pack]:

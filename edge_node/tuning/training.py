@@ -67,7 +67,7 @@ class Recipe:
 
     rank: int = 8
     rate: float = 1e-3
-    packs_a_step: int = 2
+    packs_a_step: int = 1
     epochs: int = 3
     minutes: float = 25.0
     seed: int = 1
@@ -196,7 +196,7 @@ class Training:
         yield from (left[at : at + size] for at in range(0, len(left), size))
 
     def _step(self, group: Sequence[Pack], *, share: float) -> None:
-        weights = sum(lesson.weight for pack in group for lesson in pack.lessons)
+        weights = sum(sum(lesson.weights) for pack in group for lesson in pack.lessons)
         losses = []
         for pack in group:
             loss = self._loss(pack) / max(weights, 1e-9)
@@ -219,7 +219,7 @@ class Training:
         )
 
     def _loss(self, pack: Pack) -> Any:
-        """Return the sum over lessons of the mean loss of their answers, each weighted."""
+        """Return the sum of the losses of all tokens of answers, each weighted."""
         torch = self._torch
         laid = _laid(pack)
         tokens = torch.tensor([laid.tokens], device=self.device)
@@ -298,7 +298,7 @@ def _laid(pack: Pack) -> _Laid:
         first = start + len(lesson.prompt) - begun
         laid.sources.extend(range(first - 1, first - 1 + len(lesson.answer)))
         laid.targets.extend(lesson.answer)
-        laid.weights.extend([lesson.weight / len(lesson.answer)] * len(lesson.answer))
+        laid.weights.extend(lesson.weights)
     return laid
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
 _NEAR = 0.45
 _NEAR_TOLD = 0.3
+# Of 240 orders, 97 in 100 mean a command that is not further behind the nearest one.
+_CLOSE = 0.12
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
 
@@ -128,20 +130,26 @@ class Cascade:
         return any(argument.device for argument in arguments)
 
     def _by_inquiry(self, request: Request, names: tuple[str, ...]) -> Open | None:
-        """Return the commands that a question may be meant for: those that only ask, where no manual answers."""
+        """Return the commands that a question may mean: those that only ask, where no manual answers."""
         unread = [name for name in names if not self._nodes[name].spec.knowledge]
         near = [
             (example, likeness)
-            for example, likeness in self._nearest.find(request.text, nodes=unread)
-            if only_asks(
-                example.command, self._nodes[example.node].spec.commands[example.command].description
-            )
+            for example, likeness in (self._nearest.find(request.text, nodes=unread) if unread else ())
+            if self._answers(example.node, example.command)
         ]
         if not near or near[0][1] < self._near_enough(near[0][0]):
             return None
         node = near[0][0].node
-        own = [example.command for example, _ in near if example.node == node]
-        return Open(node, question=False, commands=tuple(dict.fromkeys(own))[:_COMMANDS_SHOWN])
+        return Open(node, question=False, commands=_closest(near, node=node))
+
+    def _answers(self, node: str, name: str) -> bool:
+        """Return whether a command asks by itself; where one has templates, these say how it is asked."""
+        command = self._nodes[node].spec.commands[name]
+        return (
+            not command.examples
+            and not self._wants_device(node, name)
+            and only_asks(name, command.description)
+        )
 
     def _near_enough(self, example: Example) -> float:
         """Return how near an example must be: a bare description is further from what people say."""
@@ -157,7 +165,7 @@ class Cascade:
             reason = f"with {doubt!r} in it this is no plain order; say only what is to be done now"
             return NothingDraft(node, reason, code="ask_back")
         own = [example for example, _ in near if example.node == node]
-        commands = tuple(dict.fromkeys(example.command for example in own))[:_COMMANDS_SHOWN]
+        commands = _closest(near, node=node)
         device = next(iter(self._twin.devices(node)), "")
         if not device and all(self._wants_device(node, command) for command in commands):
             reason = f"{node} has not heard from any device yet; say it again once one has reported"
@@ -169,3 +177,10 @@ class Cascade:
             commands=commands,
             examples=tuple(example.with_device(device) for example in shown[:_EXAMPLES_SHOWN]),
         )
+
+
+def _closest(near: Sequence[tuple[Example, float]], *, node: str) -> tuple[str, ...]:
+    """Return the commands of a node that come close to the nearest one, best first."""
+    own = [(example.command, likeness) for example, likeness in near if example.node == node]
+    close = [command for command, likeness in own if likeness >= own[0][1] - _CLOSE]
+    return tuple(dict.fromkeys(close))[:_COMMANDS_SHOWN]

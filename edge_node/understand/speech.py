@@ -84,7 +84,7 @@ def is_statement(text: str) -> bool:
 
 
 def only_asks(name: str, description: str) -> bool:
-    """Return whether a command only fetches or reckons something, by its own words: it then answers a question."""
+    """Return whether a command only fetches or reckons something, by its own words."""
     parts = _PART.findall(name)
     return any(part.casefold() in _INQUIRING for part in parts) or (
         next(iter(words_of(description)), "") in _INQUIRING
