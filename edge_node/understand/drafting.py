@@ -115,7 +115,9 @@ class ModelDrafting:
             request, matter, node=node, devices=devices, named=sorted(ground.named)
         )
         commands = {name: node.spec.commands[name] for name in names}
-        grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
+        # An alarm names the values of its device, which need not be words that stand together.
+        text = "" if ground.kind is RequestKind.ALARM else ground.text
+        grammar = call_grammar(commands, devices=devices, numbers=ground.numbers, text=text)
         return Laid(node, tuple(names), ground, tuple(turns), grammar, left_out)
 
     def _prompt(

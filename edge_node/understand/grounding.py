@@ -98,6 +98,8 @@ def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapp
     if ground.kind is RequestKind.ALARM:
         return ""
     used = [value for value in arguments.values() if not isinstance(value, bool)]
+    # A number within a text that was taken as it stands is not left out: 'the meeting of 4 May'.
+    used += [number for value in arguments.values() if isinstance(value, str) for number in numbers_in(value)]
     left = [device for device in sorted(ground.named) if device not in used]
     left += [f"{number:g}" for number in ground.numbers if number not in used]
     return f"what about {', '.join(left)}? say one order at a time" if left else ""
