@@ -7,6 +7,7 @@ adapter is run.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,6 +41,11 @@ class Adapters:
     files: Mapping[str, Path]
     of: Mapping[str, str]
     usual: str = ""
+
+    def told(self) -> str:
+        """Return which adapters these are, with their hashes, for the record of what decides."""
+        hashes = {name: sha256(path.read_bytes()).hexdigest() for name, path in sorted(self.files.items())}
+        return ", ".join(f"{name} sha256 {digest}" for name, digest in hashes.items())
 
 
 def adapters_of(nodes: Sequence[Node], *, base: int, shipped: bool) -> Adapters:

@@ -103,6 +103,8 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     adapted = {node: by_name[name] for node, name in adapters.of.items()}
     embedder = load_embedder(configuration, progress=progress)
     names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
+    if adapters.files:
+        names["adapters"] = adapters.told()
     return Models(language, embedder, adapted=adapted, usual=by_name.get(adapters.usual), names=names)
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_node.cli import edge_node
-from edge_node.errors import Unavailable
+from edge_node.errors import MeasureInvalid, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,3 +27,10 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(Unavailable, match="not installed") as caught:
         CliRunner().invoke(edge_node, ["tune", "nodes/rover"], catch_exceptions=False)
     assert caught.value.hint == "pip install 'edge-node[tune]'"
+
+
+def test_an_adapter_to_measure_is_one_file_or_a_folder_with_one(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text('{"utterance": "hi", "expected": "none", "tools": []}\n')
+    words = ["eval", "commands", "--cases", str(tmp_path / "cases.jsonl"), "--adapter", str(tmp_path)]
+    with pytest.raises(MeasureInvalid, match=r"expected an \.onnx_adapter file, or a folder with one"):
+        CliRunner().invoke(edge_node, words, catch_exceptions=False)

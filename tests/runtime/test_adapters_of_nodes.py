@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +74,12 @@ def test_a_broken_tuned_adapter_is_named(folder: Path) -> None:
     (tuned.folder / TUNED).write_bytes(b"no adapter")
     with pytest.raises(ModelCorrupt, match=r"tuned\.onnx_adapter"):
         adapters_of([tuned], base=BASE, shipped=True)
+
+
+def test_the_record_of_what_decides_names_each_adapter_with_its_hash(folder: Path) -> None:
+    ships = (folder / "ships" / shipped.FILE).read_bytes()
+    told = adapters_of([node(folder, "plain")], base=BASE, shipped=True).told()
+    assert told == f"adapter that ships sha256 {hashlib.sha256(ships).hexdigest()}"
 
 
 def test_a_node_without_commands_needs_no_adapter(folder: Path) -> None:
