@@ -102,6 +102,18 @@ class Condition:
         thresholds = _thresholds(tree, found) if tree else ()
         return cls(source, names, windows, tree, wanted, doubles, integers, divisors, thresholds)
 
+    @property
+    def quiet(self) -> tuple[str, float, float] | None:
+        """A name and two limits: with its value between them, or unknown, the condition does not hold.
+
+        None where nothing of the kind is to be said.
+        """
+        if not self._thresholds:
+            return None
+        name, compares, limit = self._thresholds[0]
+        rises = compares in {operator.gt, operator.ge}
+        return (name, -math.inf, limit) if rises else (name, limit, math.inf)
+
     def evaluate(self, values: Mapping[str, Any]) -> bool | None:
         """Return true, false, or None for unknown.
 

@@ -15,6 +15,7 @@ from edge_node.config.node_file import (
     ListenConfig,
     NodeConfig,
     PublishConfig,
+    RelativeConfig,
     TriggerConfig,
 )
 from edge_node.config.runtime_file import (
@@ -54,6 +55,7 @@ __all__ = [
     "NodeConfig",
     "OperatorsConfig",
     "PublishConfig",
+    "RelativeConfig",
     "RuntimeConfig",
     "StopConfig",
     "TlsConfig",

@@ -106,6 +106,11 @@ class Memory:
         """Take note that a time of a schedule was kept."""
         self._urgent["schedule", trigger.node, trigger.name] = None
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something of what changed must not wait."""
+        return bool(self._urgent)
+
     def take(self, *, urgent: bool, now: float) -> list[StateRow]:
         """Return what changed since it was last taken; the urgent part of it, or all."""
         keys = [*self._urgent]

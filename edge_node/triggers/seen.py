@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_node.conditions.windows import CHANGED
-from edge_node.triggers.series import Series
+from edge_node.triggers.series import BOUNDED, Series, inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
@@ -26,26 +26,91 @@ _MESSAGE_KINDS = 1024
 _NUMBERS = (float, int)  # a truth value is an int to Python, and no number here
 
 
+class Asked(NamedTuple):
+    """A trigger that is to be asked.
+
+    Attributes:
+        place: Its place among those that are asked with it.
+        name: Its name.
+        trigger: The trigger.
+        ask: Asks `when`.
+    """
+
+    place: int
+    name: str
+    trigger: Trigger
+    ask: Callable[[Told], bool | None]
+
+
+class Band(NamedTuple):
+    """Triggers none of which holds while a value lies in between.
+
+    Attributes:
+        name: Name of the value.
+        below: What it lies above.
+        above: What it lies below.
+        asked: The triggers.
+        window: The window that comes to the value; None where a field tells it.
+    """
+
+    name: str
+    below: float
+    above: float
+    asked: tuple[Asked, ...]
+    window: Window | None = None
+
+    def narrowed(self, below: float, above: float, asked: Asked) -> Band:
+        """Return the band with another trigger."""
+        return self._replace(
+            below=max(below, self.below), above=min(above, self.above), asked=(*self.asked, asked)
+        )
+
+
 class Concerned(NamedTuple):
     """Triggers that are to be asked together.
 
     Attributes:
-        asked: The triggers, in the order of their file, each behind its name and before what asks `when`.
+        asked: The triggers by their names, in the order of their file.
         names: All names that their conditions want.
         windows: All windows of time that they look through.
+        bands: Those that a single value keeps from holding, by that value.
+        others: Those of which nothing of the kind is known.
     """
 
-    asked: tuple[tuple[str, Trigger, Callable[[Told], bool | None]], ...]
+    asked: Mapping[str, Asked]
     names: frozenset[str]
     windows: tuple[Window, ...]
+    bands: tuple[Band, ...]
+    others: tuple[Asked, ...]
 
     @classmethod
     def of(cls, triggers: Iterable[Trigger]) -> Concerned:
         """Return triggers with all that they want to know."""
-        asked = tuple((trigger.name, trigger, trigger.when.ask) for trigger in triggers if trigger.when)
-        windows = frozenset(window for _, trigger, _ in asked for window in trigger.windows)
-        names = frozenset(name for _, trigger, _ in asked for name in trigger.names)
-        return cls(asked, names, tuple(sorted(windows, key=lambda window: window.name)))
+        conditions = [(trigger, trigger.when) for trigger in triggers if trigger.when]
+        asked = [
+            Asked(place, trigger.name, trigger, when.ask) for place, (trigger, when) in enumerate(conditions)
+        ]
+        windows = frozenset(window for each in asked for window in each.trigger.windows)
+        names = frozenset(name for each in asked for name in each.trigger.names)
+        by_name = {window.name: window for window in windows}
+        bands: dict[str, Band] = {}
+        others: list[Asked] = []
+        for each, (_, when) in zip(asked, conditions, strict=True):
+            if when.quiet is None:
+                others.append(each)
+                continue
+            name, below, above = when.quiet
+            known = bands.get(name) or Band(name, -math.inf, math.inf, (), by_name.get(name))
+            if known.window:
+                below, above = inside(below, above)
+            bands[name] = known.narrowed(below, above, each)
+        return cls(
+            {each.name: each for each in asked},
+            names,
+            tuple(sorted(windows, key=lambda window: window.name)),
+            tuple(bands.values()),
+            tuple(others),
+        )
 
 
 class Reading:
@@ -102,6 +167,7 @@ class Seen:
         message_id: Its last message.
         known: Names of the fields that were known then.
         series: What its fields showed lately.
+        fed: Field to those of the series that its numbers go to, as far as one came.
         last: Field to its last value, for fields whose changes are asked for.
         watches: Trigger to where it stands; triggers for which nothing is on its way have none.
     """
@@ -113,6 +179,7 @@ class Seen:
     message_id: str = ""
     known: frozenset[str] = frozenset()
     series: dict[SeriesKey, Series] = field(default_factory=dict)
+    fed: dict[str, tuple[Series, ...]] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
 
@@ -150,13 +217,45 @@ class Seen:
             keys = reading.lengths.get(name)
             if keys is None or type(value) not in _NUMBERS or not math.isfinite(value):
                 continue
-            number = float(value)
-            for key in keys:
-                series = self.series.get(key)
-                if series is None:
-                    series = Series(key[1], key[2], self.stale_s, limit, budget)
-                    self.series[key] = series
-                series.add(self.at, number)
+            fed = self.fed.get(name)
+            if fed is None:
+                fed = self.fed[name] = tuple(self._series(key, limit=limit, budget=budget) for key in keys)
+            at, number = self.at, float(value)
+            for series in fed:
+                series.add(at, number)
+
+    def _series(self, key: SeriesKey, *, limit: int, budget: Budget) -> Series:
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = Series(key[1], key[2], self.stale_s, limit, budget)
+        return series
+
+    def stirred(
+        self, concerned: Concerned, values: Mapping[str, Any], at: float, *, changed: Mapping[str, bool]
+    ) -> list[Asked]:
+        """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
+
+        Most values are as they should be, and one look at each tells that of all triggers that read it.
+        """
+        found = list(concerned.others)
+        for name, below, above, asked, window in concerned.bands:
+            if window is None:
+                value = values.get(name)
+            elif window.function in BOUNDED:
+                series = self.series.get(window.series)
+                if series is None or series.lies_within(below, above):
+                    continue
+                value = series.value(window.function, at)
+            else:
+                value = self.values((window,), at, changed=changed).get(name)
+            if value is None or (type(value) in _NUMBERS and below < value < above):
+                continue
+            found += asked
+        there = {each.name for each in found}
+        standing = concerned.asked.keys() & self.watches.keys()
+        found += [concerned.asked[name] for name in standing - there]
+        found.sort()
+        return found
 
     def values(self, windows: Iterable[Window], at: float, *, changed: Mapping[str, bool]) -> dict[str, Any]:
         """Return what windows come to at `at`, by their names; those that are unknown are left out."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_node.messages import Open, Request, RequestKind
-from edge_node.understand.calls import NONE, call_in_json, read_call
+from edge_node.understand.calls import call_text, read_call
 from edge_node.understand.grounding import unsaid
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def lay_case(case: SpokenExample, drafting: ModelDrafting, *, matter: Open) -> L
 def answer_of(case: SpokenExample, laid: Laid) -> str:
     """Return the JSON that is right for a sentence, in the order in which the grammar wants arguments."""
     if not case.command:
-        return call_in_json(NONE, {})
+        return call_text("", {})
     command = laid.node.spec.commands[case.command]
     arguments = {name: case.arguments[name] for name in command.args if name in case.arguments}
-    return call_in_json(case.command, arguments)
+    return call_text(case.command, arguments)
 
 
 def is_teachable(case: SpokenExample, laid: Laid) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_node.evaluation.tools import Catalogue, CatalogueTwin
 from edge_node.messages import Open, Request, RequestKind
 from edge_node.tuning.lessons import answer_of, is_teachable, lay_case, lesson_of
-from edge_node.understand.calls import call_in_json
+from edge_node.understand.calls import call_text
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 
@@ -85,5 +85,5 @@ class School:
 
 def matter_of(world: World) -> Open:
     """Return what the model is asked in a world: all its commands come into question."""
-    shown = tuple((case.utterance, call_in_json(case.command, case.arguments)) for case in world.shown)
+    shown = tuple((case.utterance, call_text(case.command, case.arguments)) for case in world.shown)
     return Open(world.node.name, question=False, commands=tuple(world.node.spec.commands), examples=shown)

@@ -52,9 +52,9 @@ def call_grammar(
     return Grammar(json.dumps({"x-guidance": spacing, "anyOf": calls}, ensure_ascii=False))
 
 
-def call_in_json(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return a call as the grammar writes it."""
-    call = {"command": name, "arguments": dict(arguments)} if name != NONE else {"command": NONE}
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call as a model is to write it; that of none where `name` is empty."""
+    call = {"command": name, "arguments": dict(arguments)} if name else {"command": NONE}
     return json.dumps(call, separators=(",", ":"), ensure_ascii=False)
 
 

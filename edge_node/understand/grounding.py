@@ -99,9 +99,13 @@ def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapp
         return ""
     used = [value for value in arguments.values() if not isinstance(value, bool)]
     # A number within a text that was taken as it stands is not left out: 'the meeting of 4 May'.
-    used += [number for value in arguments.values() if isinstance(value, str) for number in numbers_in(value)]
+    within = [number for value in used if isinstance(value, str) for number in numbers_in(value)]
+    used += within
     left = [device for device in sorted(ground.named) if device not in used]
     left += [f"{number:g}" for number in ground.numbers if number not in used]
+    numeric = sum(argument.type in {"integer", "number"} for argument in command.args.values()) + len(within)
+    if not left and len(ground.numbers) > max(1, numeric):
+        left += [f"{number:g}" for number in ground.numbers[numeric:]]
     return f"what about {', '.join(left)}? say one order at a time" if left else ""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_node.understand.calls import call_in_json
+from edge_node.understand.calls import call_text
 from edge_node.understand.templates import sample
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Example:
             if value == f"{{{name}}}":
                 sentence = sentence.replace(value, device.replace("-", " ").replace("_", " "))
                 arguments[name] = device
-        return sentence, call_in_json(self.command, arguments)
+        return sentence, call_text(self.command, arguments)
 
 
 class NearestExamples:
