@@ -58,7 +58,7 @@ def _tiers(context: click.Context, option: click.Parameter, value: str) -> tuple
     "--adapter",
     metavar="DIR",
     default="",
-    help="Adapter of the language model: its file or folder, or `none`. Default: the one that ships.",
+    help="Adapter of the language model: its file or folder, or `none`. Default: the one that ships, if any.",
 )
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N cases.")
 @click.option("--verbose", is_flag=True, help="Print each sentence that came out wrong.")

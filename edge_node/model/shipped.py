@@ -1,4 +1,4 @@
-"""The adapter that comes along: for commands of nodes that have none of their own.
+"""The adapter that may come along: for commands of nodes that have none of their own.
 
 Knows where it lies in the package; knows nothing of how it was trained or is run.
 """

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_node.evaluation import tools
-from edge_node.model import shipped
-from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
 from edge_node.model.grammar import Grammars
-from edge_node.model.session import read_adapter
 from edge_node.tuning.lessons import answer_of, is_teachable, lay_case
 from edge_node.tuning.school import matter_of
 from edge_node.tuning.worlds import worlds
@@ -106,11 +103,3 @@ def test_every_case_that_is_taught_is_a_sentence_of_the_grammar(seed: int, base:
             assert matcher.fitting(tokens) == len(tokens), answer
             matcher.consume(tokens)
             assert matcher.accepting, answer
-
-
-def test_the_adapter_that_ships_is_for_the_default_model_and_small_enough_for_the_wheel() -> None:
-    path = shipped.FOLDER / shipped.FILE
-    source = Catalogue.load().entry(DEFAULT_MODELS[0]).files[0].sha256
-    assert read_adapter(path).base == int(source[:8], 16) >> 1
-    assert path.stat().st_size < 12_000_000
-    assert {each.name for each in shipped.FOLDER.iterdir()} >= {shipped.FILE, "report.json", "README.md"}
