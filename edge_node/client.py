@@ -120,6 +120,7 @@ class Client:
         timeout_s: float = 60.0,
         deadline: str = "",
         stream: bool = False,
+        context: Mapping[str, str] | None = None,
     ) -> Iterator[Reply]:
         """Yield what the edge answers, until it says that nothing more will follow.
 
@@ -130,6 +131,7 @@ class Client:
             deadline: How long the edge may take to decide, such as `10s`; then it drops the request and says
                 so. By the edge's configuration where left out.
             stream: Whether to hear pieces of an answer as they come; what the last reply says counts.
+            context: Where it is said, as in `{"area": "kitchen"}`.
 
         Raises:
             EdgeSilent: No reply came in time.
@@ -140,7 +142,7 @@ class Client:
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
             self._replies[correlation], self._heard[correlation] = replies, set()
-        wishes = {"node": node, "deadline": deadline, "stream": stream}
+        wishes = {"node": node, "deadline": deadline, "stream": stream, "context": dict(context or {})}
         asked = {"text": text, "correlation": correlation} | {
             key: wish for key, wish in wishes.items() if wish
         }

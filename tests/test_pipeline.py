@@ -353,7 +353,7 @@ def test_what_a_draft_holds_that_no_json_and_no_disk_takes_is_denied_and_told(ha
         hall.drafting.say = lambda *_, held=arguments: CommandDraft(
             "pump-guard", "set_speed", held, Origin.MODEL
         )
-        _, result = hall.walk(hall.ask("please make pump-1 run a bit slower"))
+        _, result = hall.walk(hall.ask("please make pump-1 run a bit slower somehow"))
         assert [decision.verdict and decision.verdict.rule for decision in result.decisions] == ["arguments"]
     bodies = hall.bodies(TOPICS.reply("ada"))
     assert [body["data"]["arguments"]["percent"] for body in bodies] == ["?", "NaN", "-Infinity"]

@@ -33,6 +33,7 @@ _FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
     help="How long the edge may take, such as 10s; then it drops the request. As configured where left out.",
 )
 @click.option("--stream", is_flag=True, help="Show what the answer will hold as it is found.")
+@click.option("--area", default="", help="Where it is said, such as a room: 'the light' is the one there.")
 @click.option("--wait", is_flag=True, help="Go on where the order waits for an approval, until it expires.")
 @json_option
 def ask(  # noqa: PLR0913 - an option each
@@ -44,6 +45,7 @@ def ask(  # noqa: PLR0913 - an option each
     timeout_s: float,
     deadline: str,
     stream: bool,
+    area: str,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +65,12 @@ def ask(  # noqa: PLR0913 - an option each
         reply = Reply("nothing", "", final=False, data={})
         pieces: list[str] = []
         for reply in client.ask(
-            " ".join(words), node=node, timeout_s=timeout_s, deadline=deadline, stream=stream
+            " ".join(words),
+            node=node,
+            timeout_s=timeout_s,
+            deadline=deadline,
+            stream=stream,
+            context={"area": area} if area else {},
         ):
             if as_json:
                 click.echo(json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False))

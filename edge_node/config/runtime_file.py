@@ -66,7 +66,7 @@ class LanguageModelConfig(Section):
     )
     adapter: bool = Field(
         default=True,
-        description="Whether commands of nodes without an adapter of their own run with one that ships, if any.",
+        description="Whether commands of nodes without an adapter of their own run with one that ships.",
     )
     prefixes: Bytes = Field(
         default=256 * 1024 * 1024,

@@ -15,6 +15,7 @@ from edge_node.messages import CommandDraft, NothingDraft, Origin, RequestKind
 from edge_node.understand.answering import Answering
 from edge_node.understand.calls import NONE, call_grammar, read_call
 from edge_node.understand.grounding import doubt, ground_of
+from edge_node.understand.phrases import Phrases
 from edge_node.understand.prompts import MOST_DEVICES, MOST_FIELDS, command_turns
 from edge_node.understand.record import record_of
 
@@ -74,6 +75,7 @@ class ModelDrafting:
         self._twin = twin
         self._model = model
         self._adapted = dict(adapted or {})
+        self._phrases: dict[str, Phrases] = {}
         self._answering = Answering(embedder=embedder, model=model)
 
     def draft(
@@ -155,9 +157,11 @@ class ModelDrafting:
     def _ground(self, request: Request, node: Node) -> Ground:
         state = self._twin.state(node.name, request.device) if request.device else None
         fields = state.fields if state is not None else {}
-        aliases = {name: device.aliases for name, device in node.spec.devices.items()}
         devices = self._twin.devices(node.name)
-        return ground_of(request, devices=devices, fields=fields, aliases=aliases)
+        phrases = self._phrases.get(node.name)
+        if phrases is None or phrases.devices != devices:
+            phrases = self._phrases[node.name] = Phrases(node, devices=devices)
+        return ground_of(request, devices=devices, fields=fields, phrases=phrases)
 
     def _read(self, generation: Generation, laid: Laid) -> Draft:
         node, names, ground = laid.node, laid.names, laid.ground

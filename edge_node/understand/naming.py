@@ -9,17 +9,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from edge_node.understand.values import digits
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    Aliases = Mapping[str, Sequence[str]]
-
-_NO_ALIASES: Aliases = MappingProxyType({})
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _PART = re.compile(r"\d+|[^\W\d_]+")
 # A slip of one letter in five passes, another word of the same length does not; digits must be right.
@@ -76,18 +68,13 @@ def _ending(device: str) -> int | None:
     return int(parts[-1]) if len(parts) > 1 and parts[-1].isdigit() else None
 
 
-def mentions(text: str, *, devices: tuple[str, ...], aliases: Aliases = _NO_ALIASES) -> list[Mention]:
-    """Return where `text` (numbers in digits) names devices, longest names first, without overlaps.
-
-    Args:
-        text: What was said.
-        devices: The devices there are.
-        aliases: Device to other names that people call it by.
-    """
+def mentions(text: str, *, devices: tuple[str, ...]) -> list[Mention]:
+    """Return where `text` (numbers in digits) names devices, longest names first, without overlaps."""
     lowered = text.casefold()
-    spoken = {(name, device) for device, said in spoken_names(devices).items() for name in said}
-    called = {(digits(name).casefold(), device) for device in devices for name in aliases.get(device, ())}
-    names = sorted(spoken | called, key=lambda pair: (-len(pair[0]), pair))
+    names = sorted(
+        ((name, device) for device, said in spoken_names(devices).items() for name in said),
+        key=lambda pair: (-len(pair[0]), pair),
+    )
     found: list[Mention] = []
     for name, device in names:
         if name not in lowered:
@@ -99,10 +86,10 @@ def mentions(text: str, *, devices: tuple[str, ...], aliases: Aliases = _NO_ALIA
     return found
 
 
-def mentioned(text: str, *, devices: tuple[str, ...], aliases: Aliases = _NO_ALIASES) -> tuple[set[str], str]:
+def mentioned(text: str, *, devices: tuple[str, ...]) -> tuple[set[str], str]:
     """Return the devices that `text` names, and the rest of the text with its numbers in digits."""
     said = digits(text)
-    found = mentions(said, devices=devices, aliases=aliases)
+    found = mentions(said, devices=devices)
     rest = list(said)
     for mention in found:
         rest[mention.start : mention.end] = " " * (mention.end - mention.start)

@@ -72,7 +72,10 @@ class TemplateOrders:
         if not found:
             return None
         if len(found) > 1:
-            calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
+            calls = " or ".join(
+                call_in_words(match.command, match.arguments) if match.is_named else match.command
+                for match in found
+            )
             return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
         return asked_back(request, self._completed(found[0], devices[found[0].node], request))
 
@@ -84,7 +87,7 @@ class TemplateOrders:
         parted = [] if is_question(request.text) else parted
         for words, why in (*marked, *parted):
             found = self._templates.matches(clean(words), devices=self._devices(nodes))
-            if found and not found[0].free:
+            if found and not found[0].free and found[0].is_named:
                 call = call_in_words(found[0].command, found[0].arguments)
                 reason = f"did you mean {call}? {why}; if it is an order, say only that"
                 return NothingDraft(found[0].node, reason, code="ask_back")
@@ -124,7 +127,8 @@ class TemplateOrders:
                     reason = f"there is no {value}; there are {', '.join(devices) or 'no devices'}"
                     return NothingDraft(match.node, reason, code="ask_back")
                 meant = self._meant(match, match.named[name], request)
-                if len(meant) > 1:
+                # Of a device that was not named at all, it is asked even where there is but one.
+                if len(meant) > 1 or not match.is_named:
                     question = ask_for_argument(name, argument, devices=meant)
                     return NothingDraft(match.node, question, code="ask_back")
                 value = meant[0]

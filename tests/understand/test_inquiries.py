@@ -1,4 +1,4 @@
-"""Questions that a command answers by itself, and devices by the other names that people call them."""
+"""Questions that a command answers by itself, and commands that come into question."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from edge_node.config.models import CommandConfig, NodeConfig
 from edge_node.messages import Open
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.grounding import ground_of, unsaid
-from edge_node.understand.naming import mentioned
 from edge_node.understand.speech import only_asks
 
 if TYPE_CHECKING:
@@ -80,15 +79,6 @@ def test_commands_far_behind_the_nearest_one_do_not_come_into_question(
     left = Cascade([node], twin=twin, embedder=embedder).draft(ask("display my greetings on pump three soon"))
     assert isinstance(left, Open)
     assert left.commands == ("show",)
-
-
-def test_a_device_is_named_by_its_aliases_too() -> None:
-    aliases = {"light.k1": ["Kitchen Counter Light"], "light.k2": ["Kitchen Light"]}
-    devices = tuple(aliases)
-    named, rest = mentioned("switch on the kitchen counter light", devices=devices, aliases=aliases)
-    assert named == {"light.k1"}
-    assert rest.split() == ["switch", "on", "the"]
-    assert mentioned("switch on the kitchen counter light", devices=devices)[0] == set()
 
 
 def test_what_was_not_said_is_told_apart_from_a_command_in_other_words(
