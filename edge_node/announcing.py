@@ -238,7 +238,12 @@ def _outcome_data(decision: Decision) -> dict[str, Any]:
         return {**answer_data(draft), "final": True}
     reason = draft.reason if isinstance(draft, NothingDraft) else ""
     code = draft.code if isinstance(draft, NothingDraft) else ""
-    return {"text": reason, "code": code, "final": True}
+    offers = draft.offers if isinstance(draft, NothingDraft) else ()
+    told = [
+        {"number": number, "command": offer.name, "arguments": dict(offer.arguments)}
+        for number, offer in enumerate(offers, start=1)
+    ]
+    return {"text": reason, "code": code, **({"offers": told} if told else {}), "final": True}
 
 
 def answer_data(draft: AnswerDraft) -> dict[str, Any]:

@@ -334,11 +334,13 @@ class NothingDraft:
         node: Node that was asked; empty where none fits.
         reason: Why, in a sentence for the person who asked.
         code: `none_fits`, `ask_back`, `no_device` or `not_understood`, or the code of an error.
+        offers: Commands of which the next words of who asked may choose one, in the order they are told in.
     """
 
     node: str
     reason: str
     code: str = "none_fits"
+    offers: tuple[CommandDraft, ...] = ()
 
 
 Draft = CommandDraft | AnswerDraft | NothingDraft

@@ -191,6 +191,18 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
         told.append(f"it wrote: {_one_line(model['text'])}")
     told += [f"{key}: {_one_line(str(model[key]))}" for key in ("telling", "chosen") if key in model]
     yield from _block("model", told)
+    yield from _larger(model.get("larger_model"))
+
+
+def _larger(larger: Mapping[str, Any] | None) -> Iterator[str]:
+    if not larger:
+        return
+    told = [str(larger["model"])]
+    told += [
+        f"{key}: {_one_line(str(larger[key]))}" for key in ("failed", "skipped", "text") if key in larger
+    ]
+    told += [f"{turn['role']}: {_one_line(turn['content'])}" for turn in _dicts(larger.get("prompt", ()))]
+    yield from _block("larger model", told)
 
 
 def _gate(decision: Mapping[str, Any]) -> Iterator[str]:

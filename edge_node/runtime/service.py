@@ -231,6 +231,7 @@ class Service:
             twin=self._assembly.twin,
             journal=self._journal,
             reloading=self._reloading,
+            breaker=self._assembly.breaker,
         )
 
     def _open_for_business(self) -> None:

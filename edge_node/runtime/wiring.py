@@ -19,6 +19,7 @@ from edge_node.knowledge.library import Library
 from edge_node.lifecycle.commands import HOUR_S, CommandLifecycle
 from edge_node.model.adapted import AdaptedModel
 from edge_node.model.catalogue import Catalogue
+from edge_node.model.chat_service import ChatService
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.manifest import read_manifest
@@ -39,6 +40,7 @@ from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.understand.larger import CircuitBreaker, LargerDrafting
 from edge_node.understand.prompts import openings
 from edge_node.version import __version__
 
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Configuration, Node
     from edge_node.config.models import RuntimeConfig
     from edge_node.messages import Command, Outgoing
-    from edge_node.protocols import Embedder, LanguageModel, Progress
+    from edge_node.protocols import Drafting, Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
@@ -170,6 +172,7 @@ class Assembly(Generic[Manuals]):
         preparation: What has the fixed parts of prompts ready; begun once all else runs.
         verdicts: Held for each verdict, whichever configuration it is on.
         model_queue: What waits for the model, of whichever configuration.
+        breaker: Keeps from asking the larger model while it is down, on whichever configuration.
     """
 
     pipeline: Pipeline
@@ -180,6 +183,7 @@ class Assembly(Generic[Manuals]):
     preparation: Preparation
     verdicts: threading.Lock
     model_queue: ModelQueue[Any]
+    breaker: CircuitBreaker
 
     def take_over(self, before: Assembly[Manuals]) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows of devices and episodes."""
@@ -220,10 +224,8 @@ def assemble(  # noqa: PLR0913 - a part each
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
-    streams = Streams(announcing, publish=publish) if publish else None
-    model_queue = (
-        before.model_queue if before else ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
-    )
+    model_queue = before.model_queue if before else _model_queue(runtime, announcing, publish, clock=clock)
+    breaker = before.breaker if before else CircuitBreaker(clock)
     desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
         twin=twin,
@@ -234,7 +236,7 @@ def assemble(  # noqa: PLR0913 - a part each
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=_drafting(nodes, twin=twin, models=models),
+        drafting=_drafting(configuration, twin=twin, models=models, breaker=breaker),
         gate=gate,
         announcing=announcing,
         journal=journal,
@@ -243,7 +245,20 @@ def assemble(  # noqa: PLR0913 - a part each
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
     preparation = _preparation(nodes, models=models)
-    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue)
+    return Assembly(  # in the order of its fields
+        pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue, breaker
+    )
+
+
+def _model_queue(
+    runtime: RuntimeConfig,
+    announcing: Announcing,
+    publish: Callable[[Outgoing], None] | None,
+    *,
+    clock: SteadyClock,
+) -> ModelQueue[Any]:
+    streams = Streams(announcing, publish=publish) if publish else None
+    return ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
 
 
 def _desk(
@@ -272,14 +287,25 @@ def _pipeline(
     )
 
 
-def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:
-    return ModelDrafting(
+def _drafting(
+    configuration: Configuration, *, twin: DeviceTwin, models: Models, breaker: CircuitBreaker
+) -> Drafting:
+    nodes, wanted = configuration.nodes, configuration.runtime.larger_model
+    small = ModelDrafting(
         nodes,
         twin=twin,
         embedder=models.embedder,
         model=models.language,
         adapted={node.name: _commanding(node.name, models) for node in nodes},
     )
+    # Who changes the configuration may have mended what was down.
+    breaker.succeeded()
+    if wanted is None:
+        return small
+    service = ChatService(wanted)
+    allowed = [node.name for node in nodes if not node.spec.model.local]
+    larger = ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=service)
+    return LargerDrafting(small, larger=larger, name=service.name, nodes=allowed, breaker=breaker)
 
 
 def _commanding(node: str, models: Models) -> LanguageModel:

@@ -12,6 +12,7 @@ from edge_node.messages import NothingDraft, Open, RequestKind
 from edge_node.understand.calls import call_text
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
+from edge_node.understand.offers import Offers
 from edge_node.understand.ordered import TemplateOrders, no_order
 from edge_node.understand.rules import Rules
 from edge_node.understand.speech import is_question, is_statement, only_asks, reservation
@@ -56,6 +57,7 @@ class Cascade:
         self._rules = Rules(nodes, twin=twin)
         self._orders = TemplateOrders(asked, twin=twin)
         self._talk = Talk(asked, twin=twin, orders=self._orders)
+        self._offers = Offers()
         self._nearest = NearestExamples(asked, embedder=embedder)
         self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
         self._examples.prepare()
@@ -72,6 +74,7 @@ class Cascade:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
         settled = self._settled(request, names)
+        self._offers.keep(request, settled)
         self._talk.remember(request, settled, nodes=names)
         if settled is not None:
             return settled
@@ -84,6 +87,7 @@ class Cascade:
         said = clean(request.text)
         return (
             self._refusal(request, names)
+            or self._offers.chosen(request)
             or self._orders.draft(request, said, nodes=names)
             or self._talk.draft(request, nodes=names)
             or self._orders.draft(request, said, nodes=names, able=False)

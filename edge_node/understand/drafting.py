@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge_node.errors import ContextExceeded
 from edge_node.messages import CommandDraft, NothingDraft, Origin, RequestKind
 from edge_node.understand.answering import Answering
-from edge_node.understand.calls import NONE, call_grammar, read_call
+from edge_node.understand.calls import NONE, call_grammar, fits, read_call
 from edge_node.understand.grounding import doubt, ground_of
 from edge_node.understand.phrases import Phrases
 from edge_node.understand.prompts import MOST_DEVICES, MOST_FIELDS, command_turns
@@ -174,6 +174,9 @@ class ModelDrafting:
         if name == NONE:
             return NothingDraft(node.name, "no command fits what was said")
         command = node.spec.commands[name]
+        if not fits(arguments, command):
+            reason = f"the model's arguments are none of {name}"
+            return NothingDraft(node.name, reason, code="not_understood")
         question = doubt(ground, name=name, command=command, arguments=arguments)
         if question:
             code = "none_fits" if ground.kind is RequestKind.ALARM else "ask_back"

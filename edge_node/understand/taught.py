@@ -157,7 +157,7 @@ class Command:
 
 
 def family(name: str) -> tuple[str, ...]:
-    """Return the words of an argument's name before a unit of time: 'start_hours' and 'start_minutes' are kin."""
+    """Return the words of an argument's name before a unit of time, 'start' of both its hours and minutes."""
     words = keys_of(name)
     return words[:-1] if words and words[-1] in TIME_UNITS else words
 

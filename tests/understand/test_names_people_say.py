@@ -120,12 +120,24 @@ def test_several_lamps_that_may_be_meant_are_asked_back_by_name(
     house: Cascade, ask: Callable[..., Request]
 ) -> None:
     draft = house.draft(ask("turn on the light"))
-    assert draft == NothingDraft("house", "which lamp do you mean: zb-17, zb-18, zb-19?", "ask_back")
+    assert isinstance(draft, NothingDraft)
+    assert (draft.reason, draft.code) == ("which lamp do you mean: zb-17, zb-18, zb-19?", "ask_back")
+    assert [offer.arguments["lamp"] for offer in draft.offers] == ["zb-17", "zb-18", "zb-19"]
+
+
+def test_the_one_that_is_meant_may_be_chosen_by_its_place(
+    house: Cascade, ask: Callable[..., Request]
+) -> None:
+    house.draft(ask("turn on the light"))
+    chosen = house.draft(ask("the last one"))
+    assert isinstance(chosen, CommandDraft)
+    assert (chosen.name, chosen.arguments) == ("on", {"lamp": "zb-19"})
 
 
 def test_two_lamps_of_one_floor_are_asked_back(house: Cascade, ask: Callable[..., Request]) -> None:
     draft = house.draft(ask("turn on the downstairs light"))
-    assert draft == NothingDraft("house", "which lamp do you mean: zb-17, zb-18?", "ask_back")
+    assert isinstance(draft, NothingDraft)
+    assert (draft.reason, draft.code) == ("which lamp do you mean: zb-17, zb-18?", "ask_back")
 
 
 @pytest.mark.parametrize(
