@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMissing, ModelUnsupported
 from edge_node.model.memory import forget, mapped_ranges, trim_heap, zeros
+from edge_node.model.processor import adds_products_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -358,6 +359,8 @@ def _load(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = _ERRORS_ONLY
     # Threads that spin between operators gain a fifth on an idle machine and lose half on a busy one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not adds_products_exactly():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _FAULTS as error:
