@@ -79,11 +79,13 @@ class TriggerEngine:
             if trigger.scheduled
         }
         self._budget = Budget(limits.samples)
+        self._patterns = Budget(limits.patterns)
         self._memory = Memory(
             self._readings,
             stale_s={node.name: node.spec.stale for node in nodes},
             window_samples=limits.window,
             budget=self._budget,
+            patterns=self._patterns,
             schedules=self._schedules,
         )
         self._deadlines: list[tuple[float, int, Seen, Watch]] = []
@@ -149,19 +151,34 @@ class TriggerEngine:
         # the journal brings a message back after a power cut.
         values = self._values(seen, said=said)
         names = seen.news(values.keys(), said)
-        changed = seen.changes(reading.compared, said) if reading.compared else {}
+        self._learn(seen, reading, said)
+        moments = seen.moments(reading, said) if reading.moments else {}
         if reading.lengths:
             seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
+        if reading.measures:
+            seen.measure(
+                reading.measures,
+                {**values, **moments},
+                said,
+                limit=self._limits.window,
+                budget=self._budget,
+            )
         self._memory.note_device(seen)
         concerned = reading.concerned(names)
         fired: list[Watch] = []
         if concerned.asked:
-            told = _told(concerned, seen, values, at=at, changed=changed)
+            told = _told(concerned, seen, values, at=at, moments=moments)
             fired = self._fired(concerned, seen, told, at=at)
         fired += self._joined(seen, fired, at=at)
         yield from self._alerts(fired, values, at=at)
         for watch in fired:
             yield self._request(watch.trigger, watch, values, at=min(observation.observed_at, at))
+
+    def _learn(self, seen: Seen, reading: Reading, said: Mapping[str, Any]) -> None:
+        """Take the lines of a message up, where conditions look at their patterns."""
+        if reading.patterned:
+            for name in seen.learn(reading, said, budget=self._patterns):
+                self._memory.note_patterns(seen, name)
 
     def _hear(self, seen: Seen, message: Message, observation: Observation) -> float:
         """Take note that a device was heard; return the time its message counts for."""
@@ -226,7 +243,7 @@ class TriggerEngine:
             fires = episode.ripen(now)
         elif isinstance(episode, Holding):
             alone = self._readings[seen.node].alone[watch.trigger.name]
-            told = _told(alone, seen, values, at=now, changed={})
+            told = _told(alone, seen, values, at=now, moments={})
             fires = episode.ripen(now, holds=watch.asked(told))
         if not isinstance(episode, Joint):
             self._note_end(watch, was_open=was_open, is_open=episode.open)
@@ -271,7 +288,7 @@ class TriggerEngine:
             if seen.node != trigger.node:
                 continue
             values = self._values(seen, said={})
-            if trigger.holds(_told(alone, seen, values, at=now, changed={})):
+            if trigger.holds(_told(alone, seen, values, at=now, moments={})):
                 yield self._request(trigger, seen, values, at=now)
 
     def _settle(self, seen: Seen, watch: Watch, *, urgent: bool) -> None:
@@ -363,10 +380,10 @@ def _alerts_first(requests: Iterable[Request]) -> tuple[Request, ...]:
 
 
 def _told(
-    concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, changed: Mapping[str, bool]
+    concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, moments: Mapping[str, bool]
 ) -> Told:
     """Return what the conditions of triggers are asked over: values of fields, and what windows come to."""
-    told = seen.values(concerned.windows, at, changed=changed)
+    told = seen.values(concerned.windows, at, moments=moments)
     for name in concerned.names:
         if name in values:
             told[name] = values[name]
