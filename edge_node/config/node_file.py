@@ -29,6 +29,9 @@ class ListenConfig(Section):
     stale: Seconds | None = Field(
         default=None, description="After this a value from here is unknown; the node's `stale` if left out."
     )
+    longest: int = Field(
+        default=256, ge=1, le=4096, description="Characters of a text value; a longer one is unknown."
+    )
     time: str | None = Field(
         default=None,
         description="Path to the device's own time: ISO 8601, or seconds or milliseconds since 1970.",

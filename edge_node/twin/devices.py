@@ -17,7 +17,7 @@ from edge_node.errors import PayloadInvalid
 from edge_node.messages import CommandState, DeviceReport, DeviceState, FieldReport, Observation, StateRow
 from edge_node.payloads import read_json, read_text
 from edge_node.twin.known import Desired, Known, Reported
-from edge_node.twin.listening import MAX_STRING, Index, Listener, kind_of
+from edge_node.twin.listening import Index, Listener, kind_of
 from edge_node.twin.refusals import Refusals, names_device
 from edge_node.twin.roster import Roster
 
@@ -208,7 +208,8 @@ class DeviceTwin:
             whole = [each for each in heard if each.listener.reads_whole]
             if not whole:
                 raise
-            return read_text(payload, max_bytes=limits.payload, max_characters=MAX_STRING), whole
+            longest = max(each.listener.longest for each in whole)
+            return read_text(payload, max_bytes=limits.payload, max_characters=longest), whole
 
     def _reports(self, heard: Heard, document: Any, message: Message) -> dict[str, Reported] | None:
         """Return what a listener reads, None where the device's own time is of no use."""
@@ -230,8 +231,8 @@ class DeviceTwin:
             at = at if told_at is None else min(at, told_at)
         reports = {}
         for name, value in listener.take(document):
-            if value is not None and not kind_of(value):
-                expected = f"a finite number, a text of up to {MAX_STRING} characters, true or false"
+            if value is not None and not kind_of(value, longest=listener.longest):
+                expected = f"a finite number, a text of up to {listener.longest} characters, true or false"
                 self.refusals.value(
                     message, node=listener.node, field=name, expected=expected, came=type(value).__name__
                 )
