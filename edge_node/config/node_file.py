@@ -38,6 +38,13 @@ class ListenConfig(Section):
     )
 
 
+class BusLogConfig(Section):
+    """Lines on the bus that are kept and can be searched."""
+
+    log: str = Field(description="Topic filter of the lines; '+' and '#' as in MQTT.")
+    keep: Seconds = Field(default=30 * 86_400.0, description="How long they are kept, in whole days.")
+
+
 class TriggerConfig(Section):
     """What makes a message into a request."""
 
@@ -201,8 +208,9 @@ class NodeConfig(Section):
     edge_node: Literal[1] = Field(description="Version of this file's layout.")
     name: Name = Field(description="Name of the node.")
     description: str = Field(default="", description="What it is for, one sentence; the model reads it.")
-    knowledge: list[str] = Field(
-        default_factory=list, description="Files of the manual, as glob patterns relative to this file."
+    knowledge: list[str | BusLogConfig] = Field(
+        default_factory=list,
+        description="Files of the manual, as glob patterns relative to this file, and `log`s of the bus.",
     )
     listen: list[ListenConfig] = Field(default_factory=list, description="Topics of devices.")
     stale: Seconds = Field(
@@ -224,3 +232,13 @@ class NodeConfig(Section):
         description="File of JSON Lines beside this one: `utterance`, and `expected` with name and "
         'arguments, or "none".',
     )
+
+    @property
+    def manuals(self) -> tuple[str, ...]:
+        """The patterns of `knowledge`."""
+        return tuple(entry for entry in self.knowledge if isinstance(entry, str))
+
+    @property
+    def logs(self) -> tuple[BusLogConfig, ...]:
+        """The logs of `knowledge`."""
+        return tuple(entry for entry in self.knowledge if isinstance(entry, BusLogConfig))

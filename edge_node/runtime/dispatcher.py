@@ -61,6 +61,7 @@ class Dispatcher:
         clock: Callable[[], float],
         model_queue: ModelQueue[Walk],
         save_s: float = 60.0,
+        on_message: Callable[[Message], None] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._earlier: tuple[Pipeline, ...] = ()
@@ -73,6 +74,7 @@ class Dispatcher:
         self._on_concluded = on_concluded
         self._clock = clock
         self._save_s = save_s
+        self._on_message = on_message
         self._resumed: list[Walk] = []
         self._model_queue = model_queue
         self._stopping = threading.Event()
@@ -192,6 +194,8 @@ class Dispatcher:
     def _begin(self, message: Message | None) -> None:
         if self._earlier and message is not None:
             self._keep_up(message)
+        if self._on_message is not None and message is not None:
+            self._on_message(message)
         self._go(Walk(message, self._pipeline.path(message, now=self._clock()), self._pipeline))
 
     def _go(self, walk: Walk, *, refusal: EdgeNodeError | None = None) -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration, Node
     from edge_node.config.models import RuntimeConfig
+    from edge_node.knowledge.building import BuildReport
     from edge_node.messages import Command, Outgoing
     from edge_node.protocols import Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -126,8 +127,8 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
-def read_manuals(library: Library, *, progress: Progress) -> None:
-    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+def read_manuals(library: Library, *, progress: Progress) -> BuildReport:
+    """Bring the index up to the manuals, name what it cannot hold, and return what was done."""
     report = library.build(progress=progress)
     kinds = {
         "manual_not_read": report.unreadable,
@@ -137,6 +138,7 @@ def read_manuals(library: Library, *, progress: Progress) -> None:
     for kind, remarks in kinds.items():
         for remark in remarks:
             log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+    return report
 
 
 def _threads(configuration: Configuration) -> int:
@@ -192,7 +194,7 @@ def assemble(  # noqa: PLR0913 - a part each
     stop: StopLatch,
     clock: SteadyClock,
     publish: Callable[[Outgoing], None] | None = None,
-    ask_reload: Callable[[str, str], None] | None = None,
+    ask_reload: Callable[[str, str, str], None] | None = None,
     before: Assembly[Manuals] | None = None,
 ) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined.
@@ -205,7 +207,7 @@ def assemble(  # noqa: PLR0913 - a part each
         stop: What an operational stop latches.
         clock: Wall clock, seconds since the epoch.
         publish: Hands a message to the broker that nobody keeps; None where there is no broker.
-        ask_reload: Told the user and the correlation of who asks to have the files read again.
+        ask_reload: Told the user, the correlation and the operation of who asks to have files read again.
         before: What runs now, which hands on the commands under way; the caller hands on devices and
             episodes with `take_over`, between two messages.
     """
