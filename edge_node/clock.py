@@ -6,6 +6,7 @@ Knows the clocks of the operating system; knows nothing of what is timed.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,11 +20,10 @@ _STEP_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-def elapsed_s() -> float:
-    """Return seconds by a clock that nobody sets, and that counts while the machine sleeps where it can."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+elapsed_s: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Returns seconds by a clock that nobody sets, and that counts while the machine sleeps where it can."""
 
 
 class SteadyClock:

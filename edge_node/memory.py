@@ -69,8 +69,10 @@ class Memory:
         Args:
             urgent: Only what must be on the disk together with the message that changed it.
         """
-        rows = [row for stage in self._stages.values() for row in stage.take_changes(urgent=urgent)]
-        return tuple(self._in_turn(row) for row in rows)
+        rows: list[StateRow] = []
+        for stage in self._stages.values():
+            rows += stage.take_changes(urgent=urgent)
+        return tuple(self._in_turn(row) for row in rows) if rows else ()
 
     def record(self, key: str, requests: tuple[Request, ...]) -> StateRow:
         """Return the row that keeps the requests of a message."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from json.scanner import make_scanner
 from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import EnvelopeInvalid, PayloadInvalid
@@ -48,7 +49,7 @@ def read_json(payload: bytes, *, max_bytes: int, max_depth: int) -> Any:
     large = _LONG in noughts or _GREAT in noughts or _GREAT_SIGNED in noughts
     decoder = _CAREFUL if large else _PLAIN
     try:
-        value = decoder.decode(text)
+        value = decoder(text)
     except json.JSONDecodeError as problem:
         raise PayloadInvalid(
             expected="JSON", came=f"{problem.msg} (line {problem.lineno}, column {problem.colno})"
@@ -186,10 +187,21 @@ def _float(digits: str) -> float:
 
 def _decoder(
     *, integer: Callable[[str], int] | None = None, number: Callable[[str], float] | None = None
-) -> json.JSONDecoder:
-    return json.JSONDecoder(
+) -> Callable[[str], Any]:
+    decoder = json.JSONDecoder(
         object_pairs_hook=_object, parse_constant=_constant, parse_int=integer, parse_float=number
     )
+    scan: Callable[[str, int], tuple[Any, int]] = make_scanner(decoder)  # type: ignore[arg-type]
+
+    def decode(text: str) -> Any:
+        # Most payloads have no white space around them, for which the decoder would look.
+        try:
+            value, end = scan(text, 0)
+        except StopIteration:
+            end = -1
+        return value if end == len(text) else decoder.decode(text)
+
+    return decode
 
 
 _PLAIN = _decoder()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from edge_node.begun import Begun, Trace
 from edge_node.errors import DeadlinePassed, EdgeNodeError, InputError, Interrupted, JournalError
 from edge_node.memory import Memory
 from edge_node.messages import CommandDraft, Decision, NothingDraft, Open, RequestKind, Wanted
@@ -58,28 +58,6 @@ class Stages:
     remembering: Mapping[str, Remembering] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Trace:
-    """Milliseconds that each stage took, in the order in which they ran.
-
-    Attributes:
-        stages_ms: Stage to milliseconds; a stage that ran twice has the sum.
-    """
-
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    _last_s: float = field(default_factory=time.perf_counter)
-
-    def skip(self) -> None:
-        """Leave out the time since the last stage, which was spent waiting."""
-        self._last_s = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        """Book the time since the last stage to `stage`."""
-        now_s = time.perf_counter()
-        self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + (now_s - self._last_s) * 1000
-        self._last_s = now_s
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one message.
@@ -100,34 +78,6 @@ class Result:
 Steps: TypeAlias = "Generator[Result | Wanted, Attention | None, None]"
 """The path of a message: each request that needs the model, which is sent the attention it has there, and at
 the end the result."""
-
-
-@dataclass(slots=True)
-class _Begun:
-    """A message, or the passing of time, up to where something is decided.
-
-    Attributes:
-        message: The message; None for the passing of time.
-        key: By what it is found again after a restart.
-        requests: What wants a decision.
-        moved: Commands whose state changed.
-        operated: What came of an operation.
-        states: What stages remember of it and is not on the disk yet.
-        now: Time of the step; 0 where the requests waited for the model when the last run ended.
-    """
-
-    message: Message | None
-    key: str
-    requests: tuple[Request, ...]
-    moved: tuple[Command, ...] = ()
-    operated: Operated | None = None
-    states: Sequence[StateRow] = ()
-    now: float = 0.0
-
-    @property
-    def fired(self) -> bool:
-        """Whether a trigger fired, which remembers it."""
-        return any(request.trigger for request in self.requests)
 
 
 class Pipeline:
@@ -198,7 +148,7 @@ class Pipeline:
             but: Messages that begin again anyway.
         """
         left = self._memory.interrupted(but=[message.id for message in but])
-        return [self._decide(_Begun(None, key, requests), Trace()) for key, requests in left]
+        return [self._decide(Begun(None, key, requests), Trace()) for key, requests in left]
 
     def path(self, message: Message | None, *, now: float) -> Steps:
         """Yield each request that needs the model, and at the end the result.
@@ -216,12 +166,32 @@ class Pipeline:
             Interrupted: The service ends; the message has no end yet.
         """
         trace = Trace()
+        yield from self._decide(self._begun(message, trace, now=now), trace)
+
+    def begin(self, message: Message | None, *, now: float) -> Steps | None:
+        """Return the rest of the path of a message, None where it led to nothing and has its end by now.
+
+        Otherwise as `path`. Most messages lead to nothing, and come by the thousand.
+
+        Raises:
+            InputError: The message cannot be read; its sender can mend it.
+            JournalError: Its end, or what stages remember of it, is not to be written.
+        """
+        trace = Trace()
+        begun = self._begun(message, trace, now=now)
+        if not begun.led_to_nothing:
+            return self._decide(begun, trace)
+        if begun.states or (message and message.durable):
+            self._stages.journal.conclude(message, states=begun.states)
+        return None
+
+    def _begun(self, message: Message | None, trace: Trace, *, now: float) -> Begun:
         with self._one_at_a_time:
             begun = self._begin(message, trace, now=now)
         trace.lap("trigger")
-        yield from self._decide(begun, trace)
+        return begun
 
-    def _begin(self, message: Message | None, trace: Trace, *, now: float) -> _Begun:
+    def _begin(self, message: Message | None, trace: Trace, *, now: float) -> Begun:
         """Return what a message, or the passing of time, has led to before anything is decided."""
         do = self._stages
         seen = do.twin.observe(message) if message else ()
@@ -231,15 +201,16 @@ class Pipeline:
         requests = self._memory.begun(message.id) if message else None
         if requests is None:
             requests = do.triggers.requests(message, seen) if message else do.triggers.due(now)
-        do.twin.follow(moved)
-        requests = tuple(
-            self._timed(each, came_at=message.received_at if message else now) for each in requests
-        )
+        if moved:
+            do.twin.follow(moved)
+        if requests:
+            came_at = message.received_at if message else now
+            requests = tuple(self._timed(each, came_at=came_at) for each in requests)
         states = self._memory.take(urgent=True)
         key = message.id if message else requests[0].id if requests else ""
-        return _Begun(message, key, requests, moved=moved, operated=operated, states=states, now=now)
+        return Begun(message, key, requests, moved=moved, operated=operated, states=states, now=now)
 
-    def _decide(self, begun: _Begun, trace: Trace) -> Steps:
+    def _decide(self, begun: Begun, trace: Trace) -> Steps:
         do, decisions = self._stages, list[Decision]()
         for request in begun.requests:
             verdict, command, matter = None, None, None
@@ -287,7 +258,7 @@ class Pipeline:
             return request
         return replace(request, expires_at=came_at + self._deadline_s)
 
-    def _put_down(self, begun: _Begun, decisions: list[Decision]) -> None:
+    def _put_down(self, begun: Begun, decisions: list[Decision]) -> None:
         """Write what fired, before it waits for the model while others go on.
 
         Alerts are told now: their end may come while the model thinks. What later messages change may reach
@@ -315,7 +286,7 @@ class Pipeline:
             begun.requests = left
             decisions[:] = [each for each in decisions if each.request.id not in told]
 
-    def _conclude(self, begun: _Begun, decisions: Sequence[Decision]) -> None:
+    def _conclude(self, begun: Begun, decisions: Sequence[Decision]) -> None:
         do, operated = self._stages, begun.operated
         issued = [decision.command for decision in decisions if decision.command]
         outgoing = do.announcing.outgoing(decisions, begun.moved)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edge_node.errors import TopicInvalid
 
 VERSION = "edge/v1"
+_OWN = f"{VERSION}/"
 MAX_TOPIC_BYTES = 65_535
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _UNSPEAKABLE = frozenset({"Cc", "Cs"})
@@ -185,6 +186,8 @@ class EdgeTopics:
 
     def asking_user(self, topic: str) -> str | None:
         """Return who speaks on an ask topic, or None for any other topic."""
+        if not topic.startswith(_OWN):  # as most do not: readings of devices
+            return None
         prefix = f"{self.desk}/ask/"
         user = topic.removeprefix(prefix)
         return user if topic.startswith(prefix) and user and "/" not in user else None
@@ -242,6 +245,8 @@ class EdgeTopics:
 
     def operating(self, topic: str) -> tuple[str, str] | None:
         """Return who asks for which operation, or None for any other topic."""
+        if not topic.startswith(_OWN):
+            return None
         prefix = f"{self.root}/op/"
         levels = topic.removeprefix(prefix).split("/") if topic.startswith(prefix) else []
         match levels:

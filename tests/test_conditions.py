@@ -98,6 +98,51 @@ def test_a_useless_value_does_not_hide_the_side_that_decides(bad: object) -> Non
     assert evaluate("bearing_c < 85 && percent <= 60", percent=90, bearing_c=bad) is False
 
 
+LIMITS = st.sampled_from(["0", "7", "7.1", "85", "9007199254740993"])
+COMPARISONS = st.tuples(st.sampled_from("abc"), st.sampled_from([">", ">=", "<", "<="]), LIMITS)
+TOLD = st.dictionaries(
+    st.sampled_from("abc"),
+    st.one_of(
+        st.sampled_from([0, 7, 7.1, 85, 84.99999999999999, 2**53 + 1, -1e308, 1e308, 10**400]),
+        st.integers(-100, 100),
+        st.floats(),
+        st.booleans(),
+        st.none(),
+        st.text(max_size=2),
+    ),
+)
+
+
+@given(COMPARISONS, st.lists(COMPARISONS, max_size=2), TOLD)
+def test_comparisons_with_numbers_come_out_as_the_library_has_them(
+    first: tuple[str, str, str], more: list[tuple[str, str, str]], values: dict[str, object]
+) -> None:
+    source = " && ".join(" ".join(comparison) for comparison in (first, *more))
+
+    # A part that settles nothing, beside which the whole is left to the library.
+    assert evaluate(source, **values) is evaluate(f"({source}) || false", **values)
+
+
+@given(COMPARISONS, st.lists(COMPARISONS, max_size=2), TOLD)
+def test_nothing_holds_while_one_of_its_values_lies_within_its_quiet_limits(
+    first: tuple[str, str, str], more: list[tuple[str, str, str]], values: dict[str, object]
+) -> None:
+    condition = Condition.compile(" && ".join(" ".join(comparison) for comparison in (first, *more)))
+
+    # Of a limit that no double tells from its neighbours nothing is said.
+    name, below, above = condition.quiet or ("", 0.0, 0.0)
+    value = values.get(name)
+    if condition.quiet is None:
+        assert "9007199254740993" in condition.source
+    elif value is None or (type(value) in (int, float) and below < value < above):  # type: ignore[operator]
+        assert condition.evaluate(values) is not True
+
+
+@pytest.mark.parametrize("source", ["a > 7 || b > 7", "a + 1 > 7", "!(a > 7)", "a == 7", "a > b", "a"])
+def test_of_other_conditions_no_quiet_limits_are_known(source: str) -> None:
+    assert Condition.compile(source).quiet is None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_node import pipeline
+from edge_node import begun
+from edge_node.begun import Trace
 from edge_node.errors import ContextExceeded, EnvelopeInvalid, JournalError, PayloadInvalid
 from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, NothingDraft, Origin, Wanted
-from edge_node.pipeline import Trace
 from tests.runtime.hall import PASSAGE, TOPICS, Hall
 
 if TYPE_CHECKING:
@@ -42,6 +42,31 @@ def test_a_reading_that_alarms_no_one_only_ends(hall: Hall) -> None:
     assert (hops, result.decisions, result.moved) == (0, (), ())
     assert hall.journal.unfinished() == ()
     assert hall.told() == []
+
+
+def test_what_leads_to_nothing_has_its_end_as_soon_as_it_has_begun(hall: Hall) -> None:
+    assert hall.pipeline.begin(hall.telemetry(rpm=75, c=61), now=hall.now) is None
+    assert hall.journal.unfinished() == ()
+    assert hall.told() == []
+
+
+def test_what_leads_to_something_goes_on_from_where_it_has_begun(hall: Hall) -> None:
+    message = hall.telemetry(c=90)
+
+    path = hall.pipeline.begin(message, now=hall.now)
+
+    assert [open_still.id for open_still in hall.journal.unfinished()] == [message.id]
+    assert path is not None
+    (result,) = path
+    assert [decision.request.trigger for decision in result.decisions] == ["overheating"]
+    assert hall.journal.unfinished() == ()
+
+
+def test_what_cannot_be_read_is_refused_as_it_begins(hall: Hall) -> None:
+    message = Message("odd", "plant/pump-1/telemetry", b"{", hall.now)
+
+    with pytest.raises(PayloadInvalid):
+        hall.pipeline.begin(message, now=hall.now)
 
 
 def test_an_alarm_leaves_decision_command_and_outbox_and_ends_its_message(hall: Hall) -> None:
@@ -253,7 +278,7 @@ def test_each_stage_that_ran_has_its_time_in_order(hall: Hall) -> None:
 
 def test_a_stage_that_ran_twice_has_the_sum_and_waiting_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([1.0, 4.0, 104.0, 105.0])
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(begun, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     trace = Trace(_last_s=0.0)
 
     trace.lap("gate")
@@ -268,7 +293,7 @@ def test_the_time_a_question_waited_for_the_model_belongs_to_no_stage(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = [1e9]
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    monkeypatch.setattr(begun, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
     path = hall.pipeline.path(hall.ask("how often is the bearing greased?"), now=hall.now)
     next(path)
 

@@ -351,15 +351,14 @@ class Connection:
 
     def _on_message(self, came: MQTTMessage | Publication) -> None:
         self._came += 1
-        receipt = Receipt(came.mid, came.qos, self.epoch)
+        properties, now = came.properties, self._terms.clock()
         size = len(came.payload)
         fits = size <= self._terms.max_payload_bytes
-        properties = came.properties
         message = Message(
             id=new_id(),
             topic=came.topic,
             payload=bytes(came.payload) if fits else b"",
-            received_at=self._terms.clock(),
+            received_at=now,
             qos=came.qos,
             retained=came.retain,
             durable=came.qos > 0,
@@ -368,8 +367,9 @@ class Connection:
             dropped_bytes=0 if fits else size,
             packet_id=came.mid,
             redelivered=came.dup,
-            expires_at=expiry_of(properties, now=self._terms.clock()),
+            expires_at=expiry_of(properties, now=now),
         )
+        receipt = Receipt(came.mid, came.qos, self.epoch)
         self._events.received(message, receipt)
 
     def _on_publish(

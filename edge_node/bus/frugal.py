@@ -38,6 +38,15 @@ class FrugalClient(Client):
     def _sock_recv(self, bufsize: int) -> bytes:
         return self.ahead.take(bufsize, read=super()._sock_recv)
 
+    def _packet_read(self) -> MQTTErrorCode:
+        # paho goes to the socket three times for each packet, and puts it together byte by byte.
+        if self._in_packet["command"] == 0:
+            came = self.ahead.publication(five=self._protocol == MQTTProtocolVersion.MQTTv5)
+            if came is not None:
+                self.on_plain(came)
+                return MQTT_ERR_SUCCESS
+        return super()._packet_read()
+
     def _handle_publish(self) -> MQTTErrorCode:
         # paho takes twice as long, most of it to make properties where there are none.
         packet = self._in_packet

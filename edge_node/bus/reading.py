@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 64 * 1024
 _EMPTY_TOPIC = 2
+_PUBLISH = 3
+_LEAST_PACKET = 3
+_MORE = 0x80
 
 
 class ReadAhead:
@@ -35,6 +38,28 @@ class ReadAhead:
         start = self._at
         self._at = min(start + size, len(self._bytes))
         return self._bytes[start : self._at]
+
+    def publication(self, *, five: bool) -> Publication | None:
+        """Return the PUBLISH packet that lies whole and plain here, or None where another look is needed.
+
+        To be called between two packets.
+
+        Source: MQTT 5.0, section 1.5.5: the length of a packet, seven bits a byte, the least first.
+        """
+        data, start = self._bytes, self._at
+        if len(data) - start < _LEAST_PACKET or data[start] >> 4 != _PUBLISH:
+            return None
+        length, body = data[start + 1], start + 2
+        if length & _MORE:
+            if data[body] & _MORE:
+                return None
+            length, body = (length & ~_MORE) + (data[body] << 7), body + 1
+        if body + length > len(data):
+            return None
+        came = plain_publication(data[start], data[body : body + length], five=five)
+        if came is not None:
+            self._at = body + length
+        return came
 
 
 class Publication(NamedTuple):

@@ -6,6 +6,7 @@ because a missing value must neither fire an alarm nor open a gate.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from dataclasses import dataclass, field
@@ -62,6 +63,18 @@ class Condition:
         own = expression.names - {window.name for window in windows}
         names = own.union(*(window.fields for window in windows))
         return cls(source, names, windows, tree, expression, _thresholds(tree, found) if tree else ())
+
+    @property
+    def quiet(self) -> tuple[str, float, float] | None:
+        """A name and two limits: with its value between them, or unknown, the condition does not hold.
+
+        None where nothing of the kind is to be said.
+        """
+        if not self._thresholds:
+            return None
+        name, compares, limit = self._thresholds[0]
+        rises = compares in {operator.gt, operator.ge}
+        return (name, -math.inf, limit) if rises else (name, limit, math.inf)
 
     def evaluate(self, values: Mapping[str, Any]) -> bool | None:
         """Return true, false, or None for unknown.

@@ -40,6 +40,7 @@ def check_commands(spec: NodeConfig, fields: frozenset[str], findings: Findings)
         _check_device(command, spec, path, findings)
         for argument, config in command.args.items():
             _check_argument(config, (*path, "args", argument), findings)
+            _check_relative(command, argument, fields, (*path, "args", argument, "relative"), findings)
         _check_examples(command, path, findings)
         _check_publish(command, path, findings, fields=fields)
         _check_expect(command, fields, path, findings)
@@ -106,6 +107,25 @@ def _check_argument(argument: ArgumentConfig, path: KeyPath, findings: Findings)
         findings.add((*path, "maximum"), expected=expected, came=f"{argument.maximum:g}")
     elif argument.default is not None and not _fits(argument.default, argument):
         findings.add((*path, "default"), expected=_asked_for(argument), came=shown(argument.default))
+
+
+def _check_relative(
+    command: CommandConfig, name: str, fields: frozenset[str], path: KeyPath, findings: Findings
+) -> None:
+    """Look whether an argument that follows a field is a number, and the field is known."""
+    argument = command.args[name]
+    if argument.relative is None:
+        return
+    if argument.type not in {"integer", "number"}:
+        findings.add(path, expected="'relative' for an integer or a number only", came=_kind(argument))
+    field = command.followed(name)
+    if not field:
+        hint = f"name the field, or let 'expect' compare one with {name}"
+        findings.add(path, expected="a 'field' that the argument follows", came="none", hint=hint)
+    elif field not in fields:
+        findings.unknown((*path, "field"), field, what="a field", known=fields)
+    if argument.relative.step is None and (argument.minimum is None or argument.maximum is None):
+        findings.add(path, expected="'step', or a minimum and a maximum to take a tenth of", came="neither")
 
 
 def _check_examples(command: CommandConfig, path: KeyPath, findings: Findings) -> None:

@@ -16,6 +16,7 @@ from edge_node.config.node_file import (
     ListenConfig,
     NodeConfig,
     PublishConfig,
+    RelativeConfig,
     TriggerConfig,
 )
 from edge_node.config.runtime_file import (
@@ -56,6 +57,7 @@ __all__ = [
     "NodeConfig",
     "OperatorsConfig",
     "PublishConfig",
+    "RelativeConfig",
     "RuntimeConfig",
     "StopConfig",
     "TlsConfig",

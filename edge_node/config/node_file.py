@@ -90,6 +90,19 @@ class TriggerConfig(Section):
     explain: bool = Field(default=False, description="Publish what the manual says about it with the event.")
 
 
+class RelativeConfig(Section):
+    """How an argument follows what a device reports, for orders such as 'a bit slower'."""
+
+    field: Identifier | None = Field(
+        default=None, description="Field it follows; the one that `expect` compares with it where left out."
+    )
+    step: float | None = Field(
+        default=None, gt=0, description="How much 'a bit' is; a tenth of its range where left out."
+    )
+    up: list[str] = Field(default_factory=list, description="Further words that ask for more of it.")
+    down: list[str] = Field(default_factory=list, description="Further words that ask for less of it.")
+
+
 class ArgumentConfig(Section):
     """One argument of a command: a JSON Schema, or a device."""
 
@@ -106,6 +119,9 @@ class ArgumentConfig(Section):
     )
     optional: bool = Field(default=False, description="Left out of the command where nothing was said.")
     description: str = Field(default="", description="What it means, for the model and for people.")
+    relative: RelativeConfig | None = Field(
+        default=None, description="How it may be ordered from what the device reports, as in 'a bit slower'."
+    )
 
 
 class PublishConfig(Section):
@@ -177,6 +193,14 @@ class CommandConfig(Section):
     expect: ExpectConfig | None = Field(default=None, description="What shows that it was carried out.")
     expires: Seconds = Field(default=30.0, description="After this it is not sent any more.")
 
+    def followed(self, argument: str) -> str:
+        """Return the field that an argument follows, or ''."""
+        relative = self.args[argument].relative
+        if relative is not None and relative.field:
+            return relative.field
+        expect = self.expect
+        return expect.field if expect is not None and expect.equals == argument else ""
+
     @property
     def approval(self) -> ApprovalConfig:
         """What `approve` says, however it is spelled."""
@@ -200,6 +224,26 @@ class DeviceConfig(Section):
         default_factory=dict,
         description="What it is and where, such as area, floor or kind; an argument of that name takes it.",
     )
+    area: str = Field(
+        default="",
+        description="Where it is, from the wide to the narrow: `kitchen`, or `downstairs/kitchen`.",
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it is, by the names of `area` and of the labels `area` and `floor`, the narrowest first."""
+        parts = [part.strip() for part in reversed(self.area.split("/")) if part.strip()]
+        told = [self.labels[label] for label in ("area", "floor") if label in self.labels]
+        return tuple(dict.fromkeys((*parts, *told)))
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """The labels, with what `area` says of the room and the floor."""
+        parts = [part.strip() for part in self.area.split("/") if part.strip()]
+        told = {"area": parts[-1]} if parts else {}
+        if len(parts) > 1:
+            told["floor"] = parts[-2]
+        return {**told, **self.labels}
 
 
 class NodeConfig(Section):

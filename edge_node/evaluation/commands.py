@@ -162,7 +162,6 @@ class CommandTrial:
             "",
             0.0,
             text=case.utterance,
-            user="eval",
             context=case.context,
         )
         began = time.perf_counter()

@@ -39,7 +39,8 @@ _DOUBT = (
 )
 
 _ONCE_ONLY = "EXISTS (SELECT 1 FROM commands WHERE id = outbox.command_id AND NOT idempotent)"
-_MAY_LEAVE = f"(state = 'pending' OR (state = 'sent' AND NOT {_ONCE_ONLY}))"
+# SQLite finds what is open by its index only where the condition of that index stands here word for word.
+_MAY_LEAVE = f"state IN ('pending', 'sent') AND (state = 'pending' OR NOT {_ONCE_ONLY})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +189,8 @@ def settle_doubtful(cursor: Cursor, *, now: float, row_id: int | None = None) ->
     """
     cursor.execute(
         "SELECT o.sequence, record FROM outbox o JOIN commands c ON c.id = o.command_id"
-        " WHERE o.state = 'sent' AND NOT idempotent AND (?1 IS NULL OR o.sequence = ?1)"
-        " ORDER BY o.sequence",
+        " WHERE o.state IN ('pending', 'sent') AND o.state = 'sent' AND NOT idempotent"
+        " AND (?1 IS NULL OR o.sequence = ?1) ORDER BY o.sequence",
         (row_id,),
     )
     changed = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_node.errors import KnowledgeIndexError
 from edge_node.knowledge import building, keywords
 from edge_node.knowledge.chronicle import PREFIX, Chronicle, Lines
 from edge_node.knowledge.fusion import fused
@@ -147,7 +148,11 @@ class Library:
     def hear(self, message: Message) -> None:
         """Keep the line of a message, where a node wants it; `refresh` makes it searchable."""
         if self._chronicle:
-            self._chronicle.hear(message)
+            try:
+                self._chronicle.hear(message)
+            except KnowledgeIndexError as error:
+                # The message may fire an alarm all the same.
+                _log.error("line_not_kept", topic=message.topic, reason=str(error))
 
     def refresh(self) -> bool:
         """Make lines searchable that came since the last time; return whether there were any.

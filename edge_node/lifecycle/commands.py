@@ -125,6 +125,8 @@ class CommandLifecycle:
 
     def observe(self, observations: Sequence[Observation]) -> tuple[Command, ...]:
         """Return the commands whose state changed by what devices reported."""
+        if not self._open:  # as mostly; what is issued this very moment was shown by nothing yet
+            return ()
         with self._lock:
             shown = [
                 self._move(life, CommandState.VERIFIED, life.told())

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_SPARED = 10
+
 
 class Backlog:
     """A bounded queue with two lanes: journaled messages first, then readings.
@@ -39,16 +41,21 @@ class Backlog:
         self._turned_away: deque[Message] = deque()
         self._durable: deque[Message] = deque()
         self._readings: deque[Message] = deque()
-        self._ready = threading.Condition()
+        self._lock = threading.Lock()
+        self._ready = threading.Condition(self._lock)
+        self._sleeping = 0
         # By name, because the journal is read while others arrive: what was read may not have been put
         # yet, and what is put may not have been read.
         self._waiting: set[str] = set()
+        # An episode of loss ends with a pause, or once many readings in a row were spared: whoever is just
+        # fast enough empties the queue again and again.
         self._shedding = False
+        self._spared = 0
         self.dropped = 0
 
     def put(self, message: Message) -> None:
         """Queue a message; called on the network or the journal's thread, never blocks."""
-        with self._ready:
+        with self._lock:
             full = bool(self._waiting) or len(self._durable) >= self._limit
             if not message.durable:
                 self._put_reading(message)
@@ -58,35 +65,44 @@ class Backlog:
                 self._waiting.add(message.id)
             else:
                 self._durable.append(message)
-            self._ready.notify()
+            if self._sleeping:
+                self._ready.notify()
 
     def take(self, *, timeout_s: float) -> Message | None:
         """Return the next message, or None where none came in time or journaled ones must be refilled."""
-        with self._ready:
+        with self._lock:
             if not (self._turned_away or self._durable or self._readings or self._waiting):
-                self._ready.wait(timeout_s)
+                self._sleeping += 1
+                if not self._ready.wait(timeout_s):
+                    self._shedding = False
+                self._sleeping -= 1
             if self._durable:
                 return self._durable.popleft()
-            if self._readings and not self._waiting:
-                message = self._readings.popleft()
-                self._shedding = self._shedding and bool(self._readings)
-                return message
-            return None
+            return self._next_reading()
+
+    def next(self) -> Message | None:
+        """Return the next message at once, None where none waits or somebody else wants to be seen to."""
+        with self._lock:
+            if self._turned_away:
+                return None
+            if self._durable:
+                return self._durable.popleft()
+            return self._next_reading()
 
     def turned_away(self) -> Message | None:
         """Return the next message of a person that found no room, or None."""
-        with self._ready:
+        with self._lock:
             return self._turned_away.popleft() if self._turned_away else None
 
     @property
     def wants_refill(self) -> bool:
         """Whether messages wait in the journal that found no room here."""
-        with self._ready:
+        with self._lock:
             return bool(self._waiting) and not self._durable
 
     def refill(self, messages: Iterable[Message]) -> None:
         """Queue those that found no room, from what the journal holds, in order, as far as there is room."""
-        with self._ready:
+        with self._lock:
             for message in messages:
                 if len(self._durable) >= self._limit:
                     break
@@ -96,13 +112,22 @@ class Backlog:
 
     def wake(self) -> None:
         """Let a waiting `take` return."""
-        with self._ready:
+        with self._lock:
             self._ready.notify_all()
+
+    def _next_reading(self) -> Message | None:
+        if not self._readings or self._waiting:
+            return None
+        if self._shedding:
+            self._spared += 1
+            self._shedding = self._spared < _SPARED * self._limit
+        return self._readings.popleft()
 
     def _put_reading(self, message: Message) -> None:
         if len(self._readings) >= self._limit:
             self._readings.popleft()
             self.dropped += 1
+            self._spared = 0
             if not self._shedding:
                 self._shedding = True
                 log.warning("readings_dropped", reason="they come faster than they are read, the oldest go")

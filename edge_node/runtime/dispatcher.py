@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 
@@ -37,7 +37,12 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.2
 _TURNED_AWAY_AT_ONCE = 20
+_TURN_S = 0.002
 _FINISHING = 0.5  # share of the time to stop in which the model may finish; then it ends with a token
+
+
+_Given = TypeVar("_Given")
+_Got = TypeVar("_Got")
 
 
 class Walk(NamedTuple):
@@ -148,7 +153,7 @@ class Dispatcher:
                 self._turn_away()
                 self._refuse_waiting()
                 if message is not None:
-                    self._begin(message)
+                    self._begin_with_others(message)
                 elif self._backlog.wants_refill:
                     self._refill()
                 if time.monotonic() >= next_tick:
@@ -191,12 +196,33 @@ class Dispatcher:
             log.exception("journal_unreadable")
             self._stopping.wait(TICK_S)
 
+    def _begin_with_others(self, first: Message) -> None:
+        """Begin a message and those behind it, for a moment: all else is seen to in between."""
+        until_s = time.monotonic() + _TURN_S
+        message: Message | None = first
+        while message is not None:
+            self._begin(message)
+            message = self._backlog.next() if time.monotonic() < until_s else None
+
     def _begin(self, message: Message | None) -> None:
         if self._earlier and message is not None:
             self._keep_up(message)
-        if self._on_message is not None and message is not None:
+        path = self._guarded(message, self._path, message)
+        if path is not None:
+            self._go(Walk(message, path, self._pipeline))
+
+    def _path(self, message: Message | None) -> Steps | None:
+        """Return the rest of the path of a message, None where it has its end by now."""
+        if message is not None and message.dropped_bytes:
+            self._refuse_size(message)
+        elif message is not None and self._on_message is not None:
             self._on_message(message)
-        self._go(Walk(message, self._pipeline.path(message, now=self._clock()), self._pipeline))
+        if self._tells_all:
+            return self._pipeline.path(message, now=self._clock())
+        path = self._pipeline.begin(message, now=self._clock())
+        if path is None:
+            self._count_handled(message)
+        return path
 
     def _go(self, walk: Walk, *, refusal: EdgeNodeError | None = None) -> None:
         wanted = self._advance(walk, refusal=refusal)
@@ -244,25 +270,29 @@ class Dispatcher:
             attention: With what the model can be had where it was needed last; None at the beginning.
         """
         message = walk.message
+        if refusal:
+            step = self._guarded(message, walk.path.throw, refusal)
+        else:
+            step = self._guarded(message, walk.path.send, attention)
+        if isinstance(step, Wanted):
+            self._on_concluded()  # an alert does not wait for the model
+            return step
+        if step is not None:
+            self._conclude(message, step)
+        return None
+
+    def _guarded(self, message: Message | None, step: Callable[[_Given], _Got], given: _Given) -> _Got | None:
+        """Return what a step of a message returns, None where that ended it."""
         try:
-            if message is not None and message.dropped_bytes:
-                self._refuse_size(message)
-            step = walk.path.throw(refusal) if refusal else walk.path.send(attention)
+            return step(given)
         except Interrupted as error:
             log.info("message_put_off", topic=_topic(message), reason=str(error))
-            return None
         except EdgeNodeError as error:
             self._end(message, error)
-            return None
         except Exception as error:
             # The one place that catches everything: a fault in one message must not end the service.
             log.exception("message_failed", topic=_topic(message))
             self._end(message, InternalFault(type(error).__name__))
-            return None
-        if isinstance(step, Wanted):
-            self._on_concluded()  # an alert does not wait for the model
-            return step
-        self._conclude(message, step)
         return None
 
     def _conclude(self, message: Message | None, result: Result) -> None:

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from edge_node.messages import Message
     from edge_node.topics import EdgeTopics
 
-_KEYS = ("text", "node", "correlation", "deadline", "stream")
+_KEYS = ("text", "node", "correlation", "deadline", "stream", "context")
+_KINDS: dict[str, tuple[str, type]] = {"stream": ("true or false", bool), "context": ("an object", dict)}
+_MOST_LABELS = 8
+_LONGEST_LABEL = 64
 
 
 class Asks:
     """Questions and orders, read strictly.
 
     A payload that starts with a brace is JSON with `text` and, as it likes, `node`, `correlation`,
-    `deadline` and `stream`; anything else is plain text. White space becomes single spaces, so that
-    nothing a person sends can look like the start of another part of a prompt.
+    `deadline`, `stream` and `context`; anything else is plain text. White space becomes single spaces, so
+    that nothing a person sends can look like the start of another part of a prompt.
 
     Args:
         nodes: All nodes; those with `ask: true` may be asked.
@@ -87,6 +90,7 @@ class Asks:
             correlation=read_correlation(message.correlation, own=body.get("correlation", "")),
             expires_at=_expiry(message, body.get("deadline", "")),
             stream=body.get("stream", False),
+            context=_context(body.get("context", {})),
         )
 
     def _body(self, payload: bytes) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class Asks:
         for key, value in body.items():
             if key not in _KEYS:
                 raise EnvelopeInvalid(key[:40], expected=f"only {', '.join(_KEYS)}", came="another key")
-            expected, kind = ("true or false", bool) if key == "stream" else ("a text", str)
+            expected, kind = _KINDS.get(key, ("a text", str))
             if not isinstance(value, kind):
                 raise EnvelopeInvalid(key, expected=expected, came=type(value).__name__)
         body["text"] = body.get("text", "").encode()
@@ -140,3 +144,15 @@ def _expiry(message: Message, deadline: str) -> float | None:
         except ValueError as problem:
             raise EnvelopeInvalid("deadline", expected=str(problem), came=deadline[:40]) from problem
     return min(ends, default=None)
+
+
+def _context(labels: dict[str, Any]) -> dict[str, str]:
+    """Return where it was said, by label, such as the area of the device that listened."""
+    for label, value in labels.items():
+        if not isinstance(value, str) or max(len(label), len(value)) > _LONGEST_LABEL:
+            expected = f"texts of up to {_LONGEST_LABEL} characters, such as area: kitchen"
+            raise EnvelopeInvalid(f"context.{label[:40]}", expected=expected, came=type(value).__name__)
+    if len(labels) > _MOST_LABELS:
+        expected = f"up to {_MOST_LABELS} labels"
+        raise EnvelopeInvalid("context", expected=expected, came=str(len(labels)))
+    return dict(labels)

@@ -19,8 +19,8 @@ from edge_node.messages import Request, RequestKind
 from edge_node.triggers.asks import Asks
 from edge_node.triggers.episodes import Holding, Joint, Silence
 from edge_node.triggers.memory import Memory
+from edge_node.triggers.reading import Reading
 from edge_node.triggers.schedule import Schedule
-from edge_node.triggers.seen import Reading
 from edge_node.triggers.series import Budget
 from edge_node.triggers.watches import Trigger, Watch
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from edge_node.messages import Message, Observation, StateRow
     from edge_node.protocols import Twin
     from edge_node.topics import EdgeTopics
-    from edge_node.triggers.seen import Concerned, Seen
+    from edge_node.triggers.reading import Concerned
+    from edge_node.triggers.seen import Seen
 
 
 class TriggerEngine:
@@ -101,13 +102,12 @@ class TriggerEngine:
         user = self._topics.asking_user(message.topic)
         if user is not None:
             return (self._asks.read(message, user=user),)
-        told = [
-            request
-            for observation in observations
-            if observation.node in self._readings
-            for request in self._observed(message, observation)
-        ]
-        return _alerts_first([*self._left(self._clock()), *told])
+        now = self._clock()
+        requests = self._left(now) if self._memory.left else []
+        for observation in observations:
+            if observation.node in self._readings:
+                requests += self._observed(message, observation, now=now)
+        return _alerts_first(requests) if requests else ()
 
     def due(self, now: float) -> tuple[Request, ...]:
         """Return the requests that fall due by the passing of time, up to `now`, earliest first."""
@@ -130,6 +130,8 @@ class TriggerEngine:
         Urgent are the beginning and the end of an episode, and of a condition's way there; how far it has
         come, and what windows hold, can wait.
         """
+        if urgent and not self._memory.is_urgent:
+            return ()
         return self._memory.take(urgent=urgent, now=self._clock())
 
     def restore(self, rows: Iterable[StateRow]) -> None:
@@ -142,70 +144,73 @@ class TriggerEngine:
             for watch in seen.watches.values():
                 self._schedule(seen, watch)
 
-    def _observed(self, message: Message, observation: Observation) -> Iterator[Request]:
-        said = observation.fields
+    def _observed(self, message: Message, observation: Observation, *, now: float) -> list[Request]:
+        said, reading = observation.fields, self._readings[observation.node]
         seen = self._memory.device(observation.node, observation.device)
-        reading = self._readings[observation.node]
-        at = self._hear(seen, message, observation)
+        at = self._hear(seen, message, reading, at=min(observation.observed_at, now))
         # The message's own words count even where they are older than `stale` by now, as they are when
         # the journal brings a message back after a power cut.
         values = self._values(seen, said=said)
         names = seen.news(values.keys(), said)
-        self._learn(seen, reading, said)
+        if reading.patterned:
+            for name in seen.learn(reading, said, budget=self._patterns):
+                self._memory.note_patterns(seen, name)
         moments = seen.moments(reading, said) if reading.moments else {}
         if reading.lengths:
             seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
         if reading.measures:
-            seen.measure(
-                reading.measures,
-                {**values, **moments},
-                said,
-                limit=self._limits.window,
-                budget=self._budget,
-            )
+            known = {**values, **moments}
+            seen.measure(reading.measures, known, said, limit=self._limits.window, budget=self._budget)
         self._memory.note_device(seen)
-        concerned = reading.concerned(names)
-        fired: list[Watch] = []
-        if concerned.asked:
-            told = _told(concerned, seen, values, at=at, moments=moments)
-            fired = self._fired(concerned, seen, told, at=at)
-        fired += self._joined(seen, fired, at=at)
-        yield from self._alerts(fired, values, at=at)
-        for watch in fired:
-            yield self._request(watch.trigger, watch, values, at=min(observation.observed_at, at))
+        fired = self._fired(reading.concerned(names), seen, values, at=at, moments=moments)
+        if reading.joints:
+            fired += self._joined(seen, fired, at=at)
+        if not (fired or self._ended):
+            return []
+        at_latest = min(observation.observed_at, at)
+        alerts = self._alerts(fired, values, at=at)
+        return [*alerts, *(self._request(each.trigger, each, values, at=at_latest) for each in fired)]
 
-    def _learn(self, seen: Seen, reading: Reading, said: Mapping[str, Any]) -> None:
-        """Take the lines of a message up, where conditions look at their patterns."""
-        if reading.patterned:
-            for name in seen.learn(reading, said, budget=self._patterns):
-                self._memory.note_patterns(seen, name)
-
-    def _hear(self, seen: Seen, message: Message, observation: Observation) -> float:
+    def _hear(self, seen: Seen, message: Message, reading: Reading, *, at: float) -> float:
         """Take note that a device was heard; return the time its message counts for."""
         before = seen.at
-        at = seen.hear(min(observation.observed_at, self._clock()))
+        at = seen.hear(at)
         seen.message_id = message.id
         if at < before:
             for watch in seen.watches.values():
                 self._schedule(seen, watch)
-        for trigger in self._readings[seen.node].silences:
+        for trigger in reading.silences:
             known = seen.watches.get(trigger.name)
             watch = known or Watch(trigger, seen.device, trigger.episode())
-            seen.watches[trigger.name] = watch
             if known is None or watch.episode.open:
+                seen.watches[trigger.name] = watch
                 self._memory.note_watch(seen, trigger.name, urgent=True)
-            if isinstance(watch.episode, Silence):
                 self._note_end(watch, was_open=watch.episode.open, is_open=False)
+            if isinstance(watch.episode, Silence):
                 watch.episode.hear(at)
             watch.message_id = message.id
-            self._schedule(seen, watch)
+            if watch.scheduled == math.inf:  # else it is looked at before it is due, and then anew
+                self._schedule(seen, watch)
         return at
 
-    def _fired(self, concerned: Concerned, seen: Seen, told: Told, *, at: float) -> list[Watch]:
+    def _fired(
+        self,
+        concerned: Concerned,
+        seen: Seen,
+        values: Mapping[str, Any],
+        *,
+        at: float,
+        moments: Mapping[str, bool],
+    ) -> list[Watch]:
         """Return the watches of the triggers that what a message shows fires."""
         fired: list[Watch] = []
-        watches = seen.watches
-        for name, trigger, ask in concerned.asked:
+        if not concerned.asked:
+            return fired
+        stirred = seen.stirred(concerned, values, at, moments=moments)
+        if not stirred:
+            return fired
+        watches, told = seen.watches, _told(concerned, seen, values, at=at, moments=moments)
+        for _, name, trigger, ask in stirred:
             watch = watches.get(name)
             if watch is not None:
                 holds = watch.asked(told)

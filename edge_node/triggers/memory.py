@@ -22,8 +22,8 @@ from edge_node.triggers.watches import Watch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from edge_node.triggers.reading import Reading
     from edge_node.triggers.schedule import Schedule
-    from edge_node.triggers.seen import Reading
     from edge_node.triggers.series import Budget
     from edge_node.triggers.watches import Trigger
 
@@ -119,6 +119,11 @@ class Memory:
     def note_schedule(self, trigger: Trigger) -> None:
         """Take note that a time of a schedule was kept."""
         self._urgent["schedule", trigger.node, trigger.name] = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether something of what changed must not wait."""
+        return bool(self._urgent)
 
     def take(self, *, urgent: bool, now: float) -> list[StateRow]:
         """Return what changed since it was last taken; the urgent part of it, or all."""

@@ -1,152 +1,27 @@
 """What is remembered about one device: when it was heard, what its fields showed lately, its episodes.
 
-Knows triggers, series and episodes; knows no message, no twin and no request.
+Knows what the triggers of its node read, series and episodes; knows no message, no twin and no request.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from edge_node.conditions import Told
-from edge_node.conditions.windows import AGGREGATES, CHANGED, NEW_PATTERN, OF_MOMENT, OF_PATTERNS, REPEATS
+from edge_node.conditions.windows import NEW_PATTERN, OF_MOMENT, REPEATS
 from edge_node.triggers.patterns import Patterns
-from edge_node.triggers.series import Series
+from edge_node.triggers.reading import NUMBERS
+from edge_node.triggers.series import BOUNDED, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
+    from collections.abc import Iterable, KeysView, Mapping
 
-    from edge_node.conditions import Expression, Window
+    from edge_node.conditions import Window
+    from edge_node.triggers.reading import Asked, Concerned, Measure, Reading, SeriesKey
     from edge_node.triggers.series import Budget
-    from edge_node.triggers.watches import Trigger, Watch
-
-SeriesKey = tuple[str, float, bool]
-"""Field or expression, length in seconds, and whether windows of it tumble."""
-_MESSAGE_KINDS = 1024
-_NUMBERS = (float, int)  # a truth value is an int to Python, and no number here
-
-
-class Concerned(NamedTuple):
-    """Triggers that are to be asked together.
-
-    Attributes:
-        asked: The triggers, in the order of their file, each behind its name and before what asks `when`.
-        names: All names that their conditions want.
-        windows: All windows of time that they look through.
-    """
-
-    asked: tuple[tuple[str, Trigger, Callable[[Told], bool | None]], ...]
-    names: frozenset[str]
-    windows: tuple[Window, ...]
-
-    @classmethod
-    def of(cls, triggers: Iterable[Trigger]) -> Concerned:
-        """Return triggers with all that they want to know."""
-        asked = tuple((trigger.name, trigger, trigger.when.ask) for trigger in triggers if trigger.when)
-        windows = frozenset(window for _, trigger, _ in asked for window in trigger.windows)
-        names = frozenset(name for _, trigger, _ in asked for name in trigger.names)
-        return cls(asked, names, tuple(sorted(windows, key=lambda window: window.name)))
-
-
-class Measure(NamedTuple):
-    """What makes samples of messages.
-
-    Attributes:
-        expression: What it comes to.
-        fields: The fields it reads; a message that tells one of them makes a sample.
-        of_truths: Whether a sample tells whether it holds, 1 or 0; else it is a number.
-        keys: The series that the samples go to.
-    """
-
-    expression: Expression
-    fields: frozenset[str]
-    of_truths: bool
-    keys: tuple[SeriesKey, ...]
-
-    def sample(self, told: Told) -> float | None:
-        """Return the sample that a message makes; None where it is unknown or of another kind."""
-        value = self.expression.value(told)
-        if self.of_truths:
-            return float(value) if isinstance(value, bool) else None
-        return float(value) if type(value) in _NUMBERS and math.isfinite(value) else None
-
-
-class Reading:
-    """The triggers of one node by the fields that they read.
-
-    Args:
-        triggers: All triggers of the node, in the order of its file.
-
-    Attributes:
-        triggers: All of them by name.
-        silences: Those that fire by silence.
-        joints: Those that fire by other triggers.
-        lengths: Field to the series that windows over it need.
-        measures: What makes the samples of windows over expressions.
-        series: All series that windows need.
-        compared: Fields whose changes are asked for.
-        moments: What belongs to one message alone, such as whether it changed a field.
-        patterned: Fields whose lines make patterns, to the times over which those are counted.
-        alone: Name to a trigger with a condition, to be asked without others.
-        concerned: Fields that are told, to the triggers that are to be asked then.
-    """
-
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
-        self.triggers = {trigger.name: trigger for trigger in triggers}
-        self.silences = tuple(trigger for trigger in triggers if trigger.spec.absent is not None)
-        self.joints = tuple(trigger for trigger in triggers if trigger.joint)
-        self._asked = tuple(trigger for trigger in triggers if trigger.when and not trigger.scheduled)
-        self.lengths = _lengths(triggers)
-        self.measures = _measures(triggers)
-        self.series = frozenset(
-            key
-            for keys in (*self.lengths.values(), *(measure.keys for measure in self.measures))
-            for key in keys
-        )
-        windows = sorted(
-            {window for trigger in triggers for window in trigger.windows}, key=lambda window: window.name
-        )
-        self.compared = frozenset(window.field for window in windows if window.function == CHANGED)
-        self.moments = tuple(window for window in windows if window.function in OF_MOMENT)
-        self.patterned = {
-            window.field: tuple(
-                each.seconds for each in windows if each.function == REPEATS and each.field == window.field
-            )
-            for window in windows
-            if window.function in OF_PATTERNS
-        }
-        self.alone = {trigger.name: Concerned.of([trigger]) for trigger in triggers if trigger.when}
-        self.concerned = lru_cache(maxsize=_MESSAGE_KINDS)(self._concerned)
-
-    def _concerned(self, names: frozenset[str]) -> Concerned:
-        """Return the triggers that read one of some fields; the device itself is told by each message."""
-        told = names | {"device"}
-        return Concerned.of(trigger for trigger in self._asked if trigger.names & told)
-
-
-def _lengths(triggers: Sequence[Trigger]) -> dict[str, tuple[SeriesKey, ...]]:
-    lengths: dict[str, set[SeriesKey]] = {}
-    for window in (window for trigger in triggers for window in trigger.windows):
-        if window.function in AGGREGATES and window.measure is None:
-            lengths.setdefault(window.field, set()).add(window.series)
-    return {name: tuple(sorted(keys)) for name, keys in lengths.items()}
-
-
-def _measures(triggers: Sequence[Trigger]) -> tuple[Measure, ...]:
-    found: dict[str, Measure] = {}
-    for window in sorted(
-        {window for trigger in triggers for window in trigger.windows}, key=lambda window: window.name
-    ):
-        if window.measure is None:
-            continue
-        known = found.get(window.series[0])
-        keys = {window.series, *(known.keys if known else ())}
-        found[window.series[0]] = Measure(
-            window.measure, window.fields, window.of_truths, tuple(sorted(keys))
-        )
-    return tuple(found.values())
+    from edge_node.triggers.watches import Watch
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +36,7 @@ class Seen:
         message_id: Its last message.
         known: Names of the fields that were known then.
         series: What its fields showed lately.
+        fed: Field to those of the series that its numbers go to, as far as one came.
         last: Field to its last value, for fields whose changes are asked for.
         patterns: Field to the patterns of its lines.
         watches: Trigger to where it stands; triggers for which nothing is on its way have none.
@@ -173,6 +49,7 @@ class Seen:
     message_id: str = ""
     known: frozenset[str] = frozenset()
     series: dict[SeriesKey, Series] = field(default_factory=dict)
+    fed: dict[str, tuple[Series, ...]] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     patterns: dict[str, Patterns] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
@@ -211,9 +88,47 @@ class Seen:
         """Take the numbers of a message up into the windows."""
         for name, value in said.items():
             keys = reading.lengths.get(name)
-            if keys is None or type(value) not in _NUMBERS or not math.isfinite(value):
+            if keys is None or type(value) not in NUMBERS or not math.isfinite(value):
                 continue
-            self._add(keys, float(value), limit=limit, budget=budget)
+            fed = self.fed.get(name)
+            if fed is None:
+                fed = self.fed[name] = tuple(self._series(key, limit=limit, budget=budget) for key in keys)
+            at, number = self.at, float(value)
+            for series in fed:
+                series.add(at, number)
+
+    def _series(self, key: SeriesKey, *, limit: int, budget: Budget) -> Series:
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = Series(key[1], key[2], self.stale_s, limit, budget)
+        return series
+
+    def stirred(
+        self, concerned: Concerned, values: Mapping[str, Any], at: float, *, moments: Mapping[str, bool]
+    ) -> list[Asked]:
+        """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
+
+        Most values are as they should be, and one look at each tells that of all triggers that read it.
+        """
+        found = list(concerned.others)
+        for name, below, above, asked, window in concerned.bands:
+            if window is None:
+                value = values.get(name)
+            elif window.aggregate in BOUNDED:
+                series = self.series.get(window.series)
+                if series is None or series.lies_within(below, above):
+                    continue
+                value = series.value(window.aggregate, at)
+            else:
+                value = self.values((window,), at, moments=moments).get(name)
+            if value is None or (type(value) in NUMBERS and below < value < above):
+                continue
+            found += asked
+        there = {each.name for each in found}
+        standing = concerned.asked.keys() & self.watches.keys()
+        found += [concerned.asked[name] for name in standing - there]
+        found.sort()
+        return found
 
     def measure(
         self,
@@ -244,11 +159,7 @@ class Seen:
 
     def _add(self, keys: Iterable[SeriesKey], value: float, *, limit: int, budget: Budget) -> None:
         for key in keys:
-            series = self.series.get(key)
-            if series is None:
-                series = Series(key[1], key[2], self.stale_s, limit, budget)
-                self.series[key] = series
-            series.add(self.at, value)
+            self._series(key, limit=limit, budget=budget).add(self.at, value)
 
     def learn(self, reading: Reading, said: Mapping[str, Any], *, budget: Budget) -> list[str]:
         """Take the lines of a message up into the patterns; return the fields that told one."""

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+BOUNDED = frozenset({"avg", "min", "max", "p95"})
+"""Functions that come to nothing beyond the least and the greatest sample."""
+_ROUNDED, _LEAST = 1e-9, 1e-300
 _FEWEST_FOR_SPREAD = 2
 
 
@@ -55,6 +58,8 @@ class Series:
         times: Time of each sample, rising.
         means: Its value, or the mean of those that were merged.
         merged: Count, least and greatest value of each sample, or None while nothing was merged.
+        low: What no sample lies below; it may lag behind those that have gone.
+        high: What no sample lies above.
     """
 
     seconds: float
@@ -66,6 +71,8 @@ class Series:
     times: array[float] = field(default_factory=lambda: array("d"))
     means: array[float] = field(default_factory=lambda: array("d"))
     merged: tuple[array[float], array[float], array[float]] | None = None
+    low: float = math.inf
+    high: float = -math.inf
 
     def add(self, at: float, value: float) -> None:
         """Take up a sample."""
@@ -76,7 +83,13 @@ class Series:
         elif times[0] <= at - self.seconds:
             # What a window needs no more goes, but for the last sample, which tells gaps.
             horizon = self._horizon(at) if self.tumbling else at - self.seconds
-            self._forget(min(bisect_right(times, horizon), len(times) - 1))
+            if self.merged is None and len(times) > 1 and times[0] <= horizon < times[1]:
+                # What most messages lead to, at a third of the price.
+                budget.held -= 1
+                times.pop(0)
+                self.means.pop(0)
+            else:
+                self._forget(min(bisect_right(times, horizon), len(times) - 1))
         if len(times) >= self.limit or budget.held >= budget.limit:
             self._merge()
             if budget.held >= budget.limit:
@@ -87,9 +100,24 @@ class Series:
         budget.held += 1
         self.times.append(at)  # not `times`: merging made a new column
         self.means.append(value)
+        if not self.low <= value <= self.high:
+            self.low, self.high = min(self.low, value), max(self.high, value)
         if self.merged:
             for column, first in zip(self.merged, (1.0, value, value), strict=True):
                 column.append(first)
+
+    def lies_within(self, below: float, above: float) -> bool:
+        """Return whether all samples lie between two values, and with them each window of `BOUNDED`.
+
+        Args:
+            below: What they lie above, as `inside` gives it.
+            above: What they lie below.
+        """
+        if (below < self.low and self.high < above) or not self.means:
+            return True
+        _, lows, highs = self.merged or (None, self.means, self.means)
+        self.low, self.high = min(lows), max(highs)
+        return below < self.low and self.high < above
 
     def value(self, function: str, at: float) -> float | None:
         """Return what the window comes to at `at`, None for unknown."""
@@ -98,8 +126,8 @@ class Series:
         if since is None or since > first or not times or at - times[-1] > self.stale_s:
             return None
         low, high = 0, len(times)
-        if times[0] <= first or times[-1] >= end:
-            # A sliding window is open at its old end, a tumbling one at its young end.
+        # A sliding window is open at its old end, a tumbling one at its young end.
+        if times[0] <= first or times[-1] > end or (self.tumbling and times[-1] == end):
             side = bisect_left if self.tumbling else bisect_right
             low, high = side(times, first), side(times, end)
         try:
@@ -143,6 +171,9 @@ class Series:
         self.times, self.means = times, means
         self.merged = (columns[0], columns[1], columns[2]) if columns else None
         self.budget.held += len(times)
+        if means:
+            _, lows, highs = self.merged or (None, means, means)
+            self.low, self.high = min(lows), max(highs)
 
     def _bounds(self, at: float) -> tuple[float, float]:
         """Return beginning and end of the last whole window of those that follow one another."""
@@ -184,11 +215,6 @@ class Series:
         if count <= 0:
             return
         self.budget.held -= count
-        if count == 1 and self.merged is None and len(self.times) > 1:
-            # What most messages lead to, at a third of the price.
-            self.times.pop(0)
-            self.means.pop(0)
-            return
         del self.times[:count]
         del self.means[:count]
         for column in self.merged or ():
@@ -218,6 +244,13 @@ class Series:
             _pairwise(max, highs, older, younger) + highs[even:],
         )
         self.budget.held -= even // 2
+
+
+def inside(below: float, above: float) -> tuple[float, float]:
+    """Return two values a little closer to each other, by what arithmetic over samples may round."""
+    below += max(_ROUNDED * abs(below), _LEAST) if below > -math.inf else 0.0
+    above -= max(_ROUNDED * abs(above), _LEAST) if above < math.inf else 0.0
+    return below, above
 
 
 def _pairwise(

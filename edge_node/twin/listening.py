@@ -124,11 +124,37 @@ class Listener:
 
 
 class Heard(NamedTuple):
-    """A listener that a topic reaches, the device the topic is about, and where its values come from."""
+    """A listener that a topic reaches, and where its values come from."""
 
     listener: Listener
-    device: str
     source: Source
+
+
+class About(NamedTuple):
+    """A device that a topic is about in the words of one node, which may listen more than once.
+
+    Attributes:
+        node: The node.
+        device: The device.
+        heard: The node's listeners that the topic reaches.
+        timed: Whether one of them reads the device's own time.
+    """
+
+    node: str
+    device: str
+    heard: tuple[Heard, ...]
+    timed: bool
+
+    @classmethod
+    def of(cls, node: str, device: str, heard: Iterable[Heard]) -> About:
+        """Return a device with the listeners that read of it."""
+        heard = tuple(heard)
+        timed = any(each.listener.time_path is not None for each in heard)
+        return cls(node, device, heard, timed)
+
+    def whole(self) -> About:
+        """Return the same with the listeners alone that take the whole payload."""
+        return About.of(self.node, self.device, (each for each in self.heard if each.listener.reads_whole))
 
 
 @dataclass(slots=True)
@@ -152,8 +178,8 @@ class Index:
                 level = level.below.setdefault(name, _Level())
             (level.deep if last == "#" else level.here).append(listener)
 
-    def find(self, topic: str) -> list[Heard]:
-        """Return the listeners that a topic reaches, each with the device it is about.
+    def find(self, topic: str) -> tuple[About, ...]:
+        """Return the devices that a topic is about, each with the listeners of a node that it reaches.
 
         Source: MQTT 5.0, section 4.7.2: a wildcard at the start does not reach topics that start with $.
         """
@@ -173,12 +199,13 @@ class Index:
         for level in frontier:
             reached += level.here
             reached += level.deep
-        named = ((listener, listener.device(topic)) for listener in reached)
-        return [
-            Heard(listener, device, Source(topic, listener.entry, listener.stale_s))
-            for listener, device in named
-            if device is not None
-        ]
+        found: dict[tuple[str, str], list[Heard]] = {}
+        for listener in reached:
+            device = listener.device(topic)
+            if device is not None:
+                source = Source(topic, listener.entry, listener.stale_s)
+                found.setdefault((listener.node, device), []).append(Heard(listener, source))
+        return tuple(About.of(*key, heard) for key, heard in found.items())
 
 
 def read_time(value: Any) -> float:

@@ -42,6 +42,12 @@ def call_grammar(
     return Grammar(json.dumps({"x-guidance": spacing, "anyOf": calls}, ensure_ascii=False))
 
 
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call as a model is to write it; that of none where `name` is empty."""
+    call = {"command": name, "arguments": dict(arguments)} if name else {"command": NONE}
+    return json.dumps(call, separators=(",", ":"), ensure_ascii=False)
+
+
 def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
     """Return name and arguments of the call that `text` is, or None where it is none.
 

@@ -6,29 +6,30 @@ and of the gate. Each tier settles a request or hands it on; what none settles i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, RequestKind
-from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.messages import NothingDraft, Open, RequestKind
+from edge_node.understand.calls import call_text
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
+from edge_node.understand.ordered import TemplateOrders, no_order
 from edge_node.understand.rules import Rules
-from edge_node.understand.speech import is_question, is_statement, reservation, without_courtesy
-from edge_node.understand.templates import Templates
+from edge_node.understand.speech import is_question, is_statement, reservation
+from edge_node.understand.talk import Talk
 from edge_node.understand.words import clean, is_readable, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.messages import Draft, Request
+    from edge_node.messages import CommandDraft, Draft, Request
     from edge_node.protocols import Embedder, Twin
-    from edge_node.understand.templates import Match
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
 _NEAR = 0.45
 _COMMANDS_SHOWN = 3
 _EXAMPLES_SHOWN = 4
+_TAUGHT_SHOWN = 3
 
 
 class Cascade:
@@ -49,7 +50,8 @@ class Cascade:
         self._asked = tuple(node.name for node in asked)
         self._twin = twin
         self._rules = Rules(nodes, twin=twin)
-        self._templates = Templates(asked)
+        self._orders = TemplateOrders(asked, twin=twin)
+        self._talk = Talk(asked, twin=twin, orders=self._orders)
         self._nearest = NearestExamples(asked, embedder=embedder)
         self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
         self._examples.prepare()
@@ -65,16 +67,26 @@ class Cascade:
         if request.kind is RequestKind.ALERT:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
-        settled = (
-            self._refusal(request, names)
-            or self._by_template(request, names)
-            or self._examples.draft(request, nodes=names)
-        )
+        settled = self._settled(request, names)
+        self._talk.remember(request, settled, nodes=names)
         if settled is not None:
             return settled
-        if is_question(request.text) or is_statement(request.text):
+        telling = is_statement(request.text) or self._orders.is_report(request, nodes=names)
+        if is_question(request.text) or telling:
             return Open(request.node, question=True)
         return self._by_nearest(request, names)
+
+    def _settled(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+        said = clean(request.text)
+        return (
+            self._refusal(request, names)
+            or self._orders.draft(request, said, nodes=names)
+            or self._talk.draft(request, nodes=names)
+            or self._orders.draft(request, said, nodes=names, able=False)
+            or self._orders.doubt(request, nodes=names)
+            or self._examples.draft(request, nodes=names)
+            or no_order(request)
+        )
 
     def _refusal(self, request: Request, names: tuple[str, ...]) -> NothingDraft | None:
         if not names:
@@ -88,38 +100,6 @@ class Cascade:
         if not words_of(request.text) or not is_readable(request.text):
             return NothingDraft(request.node, "nothing was said in words", code="not_understood")
         return None
-
-    def _by_template(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
-        """Return the one command whose template the words are a whole example of, if there is one."""
-        devices = {name: self._twin.devices(name) for name in names}
-        said = clean(request.text)
-        found: list[Match] = []
-        for text in dict.fromkeys((said, without_courtesy(said))):
-            found = self._templates.matches(text, devices=devices)
-            # A free text could swallow a question whole; only the template's own words make an order of one.
-            if is_question(text):
-                found = [match for match in found if not match.free]
-            if found:
-                break
-        if not found:
-            return None
-        if len(found) > 1:
-            choices = " or ".join(call_in_words(match.command, match.arguments) for match in found)
-            return NothingDraft(request.node, f"did you mean {choices}?", code="ask_back")
-        return self._completed(found[0], devices[found[0].node])
-
-    def _completed(self, match: Match, devices: tuple[str, ...]) -> CommandDraft | NothingDraft:
-        command = self._nodes[match.node].spec.commands[match.command]
-        arguments: dict[str, Any] = {}
-        for name, argument in command.args.items():
-            value = match.arguments.get(name, argument.default)
-            if value is None and argument.optional:
-                continue
-            if value is None:
-                question = ask_for_argument(name, argument, devices=devices)
-                return NothingDraft(match.node, question, code="ask_back")
-            arguments[name] = value
-        return CommandDraft(match.node, match.command, arguments, Origin.TEMPLATE)
 
     def _wants_device(self, node: str, command: str) -> bool:
         arguments = self._nodes[node].spec.commands[command].args.values()
@@ -135,7 +115,9 @@ class Cascade:
             reason = f"with {doubt!r} in it this is no plain order; say only what is to be done now"
             return NothingDraft(node, reason, code="ask_back")
         own = [example for example, _ in near if example.node == node]
-        commands = tuple(dict.fromkeys(example.command for example in own))[:_COMMANDS_SHOWN]
+        taught = self._examples.nearest(request, node=node, limit=_TAUGHT_SHOWN)
+        named = [*(example.command for example in taught), *(example.command for example in own)]
+        commands = tuple(dict.fromkeys(filter(None, named)))[:_COMMANDS_SHOWN]
         device = next(iter(self._twin.devices(node)), "")
         if not device and all(self._wants_device(node, command) for command in commands):
             reason = f"{node} has not heard from any device yet; say it again once one has reported"
@@ -145,5 +127,13 @@ class Cascade:
             node,
             question=False,
             commands=commands,
-            examples=tuple(example.with_device(device) for example in shown[:_EXAMPLES_SHOWN]),
+            examples=tuple(
+                [
+                    *(
+                        (example.utterance, call_text(example.command, example.arguments))
+                        for example in taught
+                    ),
+                    *(example.with_device(device) for example in shown),
+                ][:_EXAMPLES_SHOWN]
+            ),
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_node.config.loaded import Node
+    from edge_node.config.loaded import Node, SpokenExample
     from edge_node.messages import Request
     from edge_node.protocols import Embedder, Twin
     from edge_node.understand.learned import Guess
@@ -37,6 +37,8 @@ _ALIKE_BUT_A_WORD = 0.4
 # Under this it is not even worth a question.
 _ASK_SCORE = 0.45
 _MOST_WORDS = 60
+# Less alike examples would only lead a small model astray.
+_WORTH_SHOWING = 0.25
 
 
 class ExampleOrders:
@@ -74,6 +76,13 @@ class ExampleOrders:
         if not guess.command or reservation(request.text):
             return None
         return self._settled(name, guess)
+
+    def nearest(self, request: Request, *, node: str, limit: int) -> list[SpokenExample]:
+        """Return the node's own examples that are most alike what was said, best first, without far ones."""
+        if node not in self._nodes or not 0 < len(words_of(request.text)) <= _MOST_WORDS:
+            return []
+        near = self._of(node).nearest(request.text, context=request.context, limit=limit)
+        return [example for example, alike in near if alike >= _WORTH_SHOWING]
 
     def _settled(self, node: str, guess: Guess) -> CommandDraft | NothingDraft | None:
         command = self._nodes[node].spec.commands[guess.command]

@@ -32,6 +32,7 @@ _LEAST = word_set("min minimum lowest least dimmest darkest")
 _DETERMINERS = word_set("the a an my our your this that these those some")
 _HERE_PRIOR = 0.35
 _SAID_PRIOR = 0.4
+_STRANGE_PRIOR = 0.3
 _BESIDE = 0.05
 _LONGER = 2
 _FAMILY = 4
@@ -55,6 +56,7 @@ class Filling:
         self._vocabulary = vocabulary
         self._used: set[int] = set()
         self._covered: set[int] = set()
+        self._cued: set[int] = set()
         self.weakest = 1.0
         self.ambiguous = False
         self.arguments: dict[str, Any] = {}
@@ -72,12 +74,14 @@ class Filling:
         return tuple(
             self._sentence.words(mark.first, mark.last)
             for index, mark in enumerate(self._sentence.marks)
-            if index not in self._used and not set(range(mark.first, mark.last)) <= self._covered
+            if index not in self._used
+            and not set(range(mark.first, mark.last)) <= self._covered | self._cued
         )
 
     def unknown(self) -> tuple[str, ...]:
         """Return the words with a meaning that nothing explains."""
-        named = {at for mark in self._sentence.marks for at in range(mark.first, mark.last)} | self._covered
+        named = {at for mark in self._sentence.marks for at in range(mark.first, mark.last)}
+        named |= self._covered | self._cued
         units = {
             mark.last for mark in self._sentence.marks if mark.kind == NUMBER and unit_words(mark.unit)[1:]
         }
@@ -109,12 +113,15 @@ class Filling:
         general = dict.fromkeys(From, 0.0)
         for source, score in scores.items():
             general[source.origin] += score
-        place = self._text(name) if general[From.TEXT] > 0 else None
+        place = None
+        if general[From.TEXT] > 0:
+            # A word that says what kind of thing is meant may also say its state: "are the doors locked".
+            place = self._text(name, taken=self._covered | self._cued) or self._text(name, taken=self._covered)
         text = self._sentence.words(*place) if place else ""
         taken = self._command.arguments[name].values.get(keys_of(text), text)
         speaks = self._candidates(name, general)
         if place:
-            speaks[taken] = speaks.get(taken, 0.0) + general[From.TEXT]
+            speaks[taken] = speaks.get(taken, 0.0) + general[From.TEXT] + self._unexplained(name, place)
         self._weigh(name, scores, speaks)
         ranked = sorted(speaks.items(), key=lambda pair: -pair[1])
         value, score = ranked[0]
@@ -126,7 +133,15 @@ class Filling:
             self._covered |= set(range(*place))
         for mark in self._sentence.cues:
             if mark.kind == name and mark.values[0] == value:
-                self._covered |= set(range(mark.first, mark.last))
+                self._cued |= set(range(mark.first, mark.last))
+
+    def _unexplained(self, name: str, place: tuple[int, int]) -> float:
+        """Return how much speaks for words as an argument because nothing else explains them."""
+        if keys_of(self._sentence.words(*place)) in self._command.arguments[name].values:
+            return _SAID_PRIOR
+        tokens = self._sentence.tokens[place[0] : place[1]]
+        strange = [stem(plainer(token.key)) not in self._command.words for token in tokens]
+        return _STRANGE_PRIOR if all(strange) else 0.0
 
     def _candidates(self, name: str, general: Mapping[From, float]) -> dict[Any, float]:
         """Return the values that the sentence, its place and its devices offer; None is to leave it out."""
@@ -154,7 +169,8 @@ class Filling:
 
     def _scores(self, name: str) -> dict[Source, float]:
         taught = self._command.arguments[name]
-        scores = taught.ridge.scores(taught.alike(self._alike, self._command.name))
+        alike = taught.alike(self._alike, self._command.name, decided=self.arguments)
+        scores = taught.ridge.scores(alike)
         return {
             source: float(score)
             for source, score in zip(taught.ridge.classes, scores, strict=True)
@@ -216,8 +232,8 @@ class Filling:
             self.ambiguous = True
         return ranked[0]
 
-    def _text(self, name: str) -> tuple[int, int] | None:
-        """Return where the words stand that an argument takes as they are."""
+    def _text(self, name: str, *, taken: set[int]) -> tuple[int, int] | None:
+        """Return where the words stand that an argument takes as they are, those `taken` left aside."""
         taught = self._command.arguments[name]
         keys = [token.key for token in self._sentence.tokens]
         for value in sorted(taught.values, key=len, reverse=True):
@@ -226,7 +242,7 @@ class Filling:
                 if (
                     value
                     and tuple(keys[first : first + len(value)]) == value
-                    and not self._covered & set(place)
+                    and not taken & set(place)
                 ):
                     return first, first + len(value)
         best: tuple[float, tuple[int, int]] | None = None
@@ -237,18 +253,18 @@ class Filling:
             if name not in one.texts:
                 continue
             for stretch, matched in _aligned(one, one.texts[name], self._sentence):
-                inner = self._trimmed(stretch)
+                inner = self._trimmed(stretch, taken=taken)
                 if inner and inner[1] - inner[0] <= longest:
                     score = float(alike[row]) + _BESIDE * matched
                     if best is None or score > best[0]:
                         best = (score, inner)
         return best[1] if best else None
 
-    def _trimmed(self, place: tuple[int, int]) -> tuple[int, int] | None:
+    def _trimmed(self, place: tuple[int, int], *, taken: set[int]) -> tuple[int, int] | None:
         """Return the longest part of a place that has no other meaning, without an article before it."""
         pieces, start = [], place[0]
         for at in range(place[0], place[1] + 1):
-            if at == place[1] or at in self._covered:
+            if at == place[1] or at in taken:
                 pieces.append((start, at))
                 start = at + 1
         first, last = max(pieces, key=lambda piece: piece[1] - piece[0])
@@ -271,12 +287,13 @@ class Filling:
                 score = sum(
                     score for source, score in self._scores(name).items() if source.origin is From.NAME
                 )
+                score += self._command.speaks(name, mark, self._sentence, self._alike)
                 pairs.append((score + fits, name, index, mark))
         for score, name, index, mark in sorted(pairs, key=lambda pair: -pair[0]):
             if name not in self.arguments and index not in self._used and score > 0:
                 self.arguments[name] = mark.values[0]
                 self._used.add(index)
-                self._covered |= set(range(mark.first, mark.last))
+                self._covered |= set(range(mark.first, mark.last + bool(unit_words(mark.unit)[1:])))
 
 
 def _akin(one: str, other: str) -> bool:

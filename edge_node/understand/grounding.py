@@ -76,6 +76,9 @@ def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mappi
     used = [value for value in arguments.values() if not isinstance(value, bool)]
     left = [device for device in sorted(ground.named) if device not in used]
     left += [f"{number:g}" for number in ground.numbers if number not in used]
+    numeric = sum(argument.type in {"integer", "number"} for argument in command.args.values())
+    if not left and len(ground.numbers) > max(1, numeric):
+        left += [f"{number:g}" for number in ground.numbers[numeric:]]
     if left:
         return f"what about {', '.join(left)}? say one order at a time"
     if not _names_command(name, command, ground.text):

@@ -21,7 +21,7 @@ from edge_node.understand.vocabulary import DEVICE, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_node.config.loaded import Node
+    from edge_node.config.loaded import Node, SpokenExample
     from edge_node.config.models import CommandConfig
     from edge_node.protocols import Embedder
     from edge_node.understand.framing import Worked
@@ -120,10 +120,17 @@ class LearnedOrders:
         """Return what the examples teach of each command that has some."""
         ordering = [(row, one) for row, one in enumerate(self.worked) if one.example.command]
         having: dict[str, list[tuple[int, Worked]]] = {}
+        earlier: dict[str, dict[str, None]] = {}
         for row, one in ordering:
             for key in commands[one.example.command].args:
                 having.setdefault(key, []).append((row, one))
-        arguments = {key: Argument(key, rows, self._likeness.among) for key, rows in having.items()}
+        for command in commands.values():
+            for place, key in enumerate(command.args):
+                earlier.setdefault(key, {}).update(dict.fromkeys(list(command.args)[:place]))
+        arguments = {
+            key: Argument(key, rows, self._likeness.among, before=tuple(earlier[key]))
+            for key, rows in having.items()
+        }
         taught = {}
         for name in dict.fromkeys(one.example.command for _, one in ordering):
             own = [(row, one) for row, one in ordering if one.example.command == name]
@@ -169,6 +176,16 @@ class LearnedOrders:
             ambiguous=filled.ambiguous,
             runner_up=runner_up,
         )
+
+    def nearest(
+        self, text: str, *, context: Mapping[str, str], limit: int
+    ) -> list[tuple[SpokenExample, float]]:
+        """Return the examples that are most alike a sentence, with how alike they are, 0 to 1, best first."""
+        sentence = self._vocabulary.read(text)
+        meaning = self._embedder.embed([self._plain(sentence)])[0]
+        alike = self._likeness.to(meaning, self._terms(sentence, context))[: len(self.worked)]
+        order = np.argsort(-alike, kind="stable")[:limit]
+        return [(self.worked[row].example, float(alike[row])) for row in order]
 
     def _confidence(self, score: float) -> float:
         """Return how often a score like this was right where an example was left out."""

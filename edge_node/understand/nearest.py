@@ -5,13 +5,13 @@ Knows an embedding model and sampled sentences; knows nothing of templates' nota
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_node.understand.calls import call_text
 from edge_node.understand.templates import sample
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class Example:
             if value == f"{{{name}}}":
                 sentence = sentence.replace(value, device.replace("-", " ").replace("_", " "))
                 arguments[name] = device
-        call = {"command": self.command, "arguments": arguments}
-        return sentence, json.dumps(call, separators=(",", ":"), ensure_ascii=False)
+        return sentence, call_text(self.command, arguments)
 
 
 class NearestExamples:

@@ -51,8 +51,11 @@ _POLITE_END = re.compile(r"[,]?\s+(?:please|thanks|thank you|now|for me)$", re.I
 _RESERVED = word_set(
     """not don't dont never no nor without unless if when whenever after before until till once while except
     instead later tomorrow tonight yesterday cannot can't shouldn't mustn't wouldn't won't avoid said says
-    suppose imagine pretend"""
+    suppose imagine pretend maybe perhaps almost told tells reads writes wrote shouted
+    quote unquote translate"""
 )
+# Who ends a deed does not order it: "stop turning it off".
+_ENDING_A_DEED = re.compile(r"(?<!\w)(?:stop|quit|cease|keep from) \w{2,}ing(?!\w)", re.IGNORECASE)
 _TELLING = word_set("is are was were isn't aren't it's that's has had been seems looks sounds")
 
 
@@ -94,4 +97,5 @@ def without_courtesy(text: str) -> str:
 
 def reservation(text: str) -> str:
     """Return the first word that makes an order less than plain, such as 'not', 'if' or 'later', or ''."""
-    return next((word for word in words_of(text) if word in _RESERVED), "")
+    ending = _ENDING_A_DEED.search(text)
+    return next((word for word in words_of(text) if word in _RESERVED), ending[0] if ending else "")

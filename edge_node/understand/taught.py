@@ -6,6 +6,7 @@ Knows worked-out examples and likeness; knows nothing of the sentence that is to
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +14,17 @@ import numpy as np
 from edge_node.understand.framing import NOWHERE, PLACES, From, Source
 from edge_node.understand.likeness import Ridge
 from edge_node.understand.speech import is_question
-from edge_node.understand.vocabulary import DEVICE, key_of, keys_of
+from edge_node.understand.vocabulary import DEVICE, NUMBER, key_of, keys_of
 from edge_node.understand.words import stem, word_set, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edge_node.config.models import CommandConfig
     from edge_node.understand.framing import Worked
-    from edge_node.understand.vocabulary import Sentence
+    from edge_node.understand.vocabulary import Mark, Sentence
 
 ORDER_WORDS = word_set(
     """turn switch put set make bring up down now right every each all any both single whole entire across
@@ -41,27 +42,72 @@ _WITH = {
     **dict.fromkeys(("deactivate", "disable", "kill"), "off"),
 }
 _OTHER_COMMAND = 0.5
+_OTHER_COMPANION = 0.5
+_MOSTLY = 0.5
+_BESIDE = 0.4
+TIME_UNITS = word_set("hour minute second day week")
 
 
 class Argument:
     """What the examples of all commands that have an argument teach of it."""
 
-    def __init__(self, name: str, worked: Sequence[tuple[int, Worked]], among: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        name: str,
+        worked: Sequence[tuple[int, Worked]],
+        among: NDArray[np.float32],
+        *,
+        before: Sequence[str] = (),
+    ) -> None:
         self.rows = np.array([row for row, _ in worked], dtype=np.intp)
         self.worked = [one for _, one in worked]
         self._commands = np.array([one.example.command for one in self.worked])
+        self.companions = tuple(each for each in before if _is_known_of(each, self.worked))
+        self._beside = {
+            each: np.array([str(one.example.arguments.get(each, "")) for one in self.worked])
+            for each in self.companions
+        }
         same = np.where(self._commands[:, None] == self._commands[None, :], 1.0, _OTHER_COMMAND)
+        for values in self._beside.values():
+            same *= np.where(values[:, None] == values[None, :], 1.0, _OTHER_COMPANION)
         inner = among[np.ix_(self.rows, self.rows)] * same.astype(np.float32)
         self.ridge = Ridge(inner, [_hashable(one, name) for one in self.worked])
         self.values = _values(self.worked, name)
         self.texts = [one.texts[name] for one in self.worked if name in one.texts]
         self.numeric = any(_is_number(one.example.arguments.get(name)) for one in self.worked)
 
-    def alike(self, alike: NDArray[np.float32], command: str) -> NDArray[np.float32]:
-        """Return how alike a sentence with one command is to each example."""
-        own = np.where(self._commands == command, 1.0, _OTHER_COMMAND).astype(np.float32)
-        weighed: NDArray[np.float32] = alike[self.rows] * own
+    def alike(
+        self, alike: NDArray[np.float32], command: str, *, decided: Mapping[str, Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Return how alike a sentence with one command is to each example.
+
+        Args:
+            alike: How alike it is to each sentence.
+            command: The command.
+            decided: Arguments that are decided; examples with others count for less. None leaves them aside.
+        """
+        own = np.where(self._commands == command, 1.0, _OTHER_COMMAND)
+        for each, values in self._beside.items() if decided is not None else ():
+            own *= np.where(values == str((decided or {}).get(each, "")), 1.0, _OTHER_COMPANION)
+        weighed: NDArray[np.float32] = alike[self.rows] * own.astype(np.float32)
         return weighed
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a number stands in an example, and which arguments it may belong to.
+
+    Attributes:
+        row: The example.
+        family: What the name of its argument begins with, before the unit.
+        before: The word before the number.
+        behind: The word behind the number and its unit.
+    """
+
+    row: int
+    family: tuple[str, ...]
+    before: str
+    behind: str
 
 
 class Command:
@@ -84,6 +130,9 @@ class Command:
         self.words = {stem(token.key) for one in worked for token in one.sentence.tokens} | {
             stem(key_of(word)) for word in told
         }
+        self._spots = [
+            spot for row, one in zip(rows, worked, strict=True) for spot in _spots(int(row), one)
+        ]
         asking = sum(is_question(one.example.utterance) for one in worked)
         self.asking = (asking + 0.5) / (len(worked) + 1)
         self.placeless = {
@@ -95,6 +144,52 @@ class Command:
         }
 
 
+    def speaks(self, name: str, mark: Mark, sentence: Sentence, alike: NDArray[np.float32]) -> float:
+        """Return how much the words beside a number speak for an argument, about 0 to 1."""
+        own = family(name)
+        before, behind = beside(mark, sentence)
+        return max(
+            (
+                float(alike[spot.row])
+                * (1 - 2 * _BESIDE + _BESIDE * (spot.before == before) + _BESIDE * (spot.behind == behind))
+                for spot in self._spots
+                if spot.family == own
+            ),
+            default=0.0,
+        )
+
+
+def family(name: str) -> tuple[str, ...]:
+    """Return the words of an argument's name before a unit of time: 'start_hours' and 'start_minutes' are kin."""
+    words = keys_of(name)
+    return words[:-1] if words and words[-1] in TIME_UNITS else words
+
+
+def beside(mark: Mark, sentence: Sentence) -> tuple[str, str]:
+    """Return the words before and behind a number with its unit; empty at the ends."""
+    after = mark.last + (mark.unit in TIME_UNITS)
+    before = sentence.tokens[mark.first - 1].key if mark.first else ""
+    return before, sentence.tokens[after].key if after < len(sentence.tokens) else ""
+
+
+def _spots(row: int, one: Worked) -> Iterator[Spot]:
+    for name, value in one.example.arguments.items():
+        if one.sources[name].origin is not From.NAME or not _is_number(value):
+            continue
+        for mark in one.sentence.marks:
+            unit = keys_of(name)[-1:]
+            fits = not mark.unit or not unit or mark.unit == unit[0] or unit[0] not in TIME_UNITS
+            if mark.kind == NUMBER and mark.values[0] == value and fits:
+                yield Spot(row, family(name), *beside(mark, one.sentence))
+
+
+def _is_known_of(argument: str, worked: Sequence[Worked]) -> bool:
+    """Return whether an argument is mostly known rather than named: what kind of thing is meant."""
+    having = [one.sources[argument] for one in worked if argument in one.sources]
+    known = sum(source.origin in {From.IMPLIED, From.LABEL, From.CUE} for source in having)
+    return bool(having) and known >= _MOSTLY * len(having)
+
+
 def masked(sentence: Sentence) -> list[str]:
     """Return the words of a sentence as they are compared, with what is named said by its kind."""
     terms, position = [], 0
@@ -102,7 +197,8 @@ def masked(sentence: Sentence) -> list[str]:
     while position < len(sentence.tokens):
         mark = starts.get(position)
         key = sentence.tokens[position].key
-        terms.append(f"<{mark.kind}>" if mark else stem(plainer(key)))
+        timed = position and key in TIME_UNITS and sentence.tokens[position - 1].text[-1].isdigit()
+        terms.append(f"<{mark.kind}>" if mark else "<time>" if timed else stem(plainer(key)))
         if not mark and key in _WITH:
             terms.append(_WITH[key])
         position = mark.last if mark else position + 1

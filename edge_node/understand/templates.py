@@ -6,7 +6,7 @@ Knows commands and the names of devices; knows nothing of the twin, of models, o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +27,18 @@ from hassil.recognize import RecognizeResult, recognize_all
 from hassil.sample import sample_sentence
 
 from edge_node.errors import ConfigurationInvalid, Problem
-from edge_node.understand.naming import spoken_names
-from edge_node.understand.values import digits, read_number, unit_words
+from edge_node.understand.hearing import STANDINS, plainer_readings, readings
+from edge_node.understand.phrases import Phrases
+from edge_node.understand.values import read_number, unit_words
+from edge_node.understand.words import word_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import ArgumentConfig, CommandConfig
+    from edge_node.understand.hearing import Heard
+    from edge_node.understand.phrases import Phrase
 
 _SKIP_WORDS = ["the", "please", "kindly", "just"]
 _SPOKEN_BOOLEANS = {True: ("on", "true", "yes", "enabled"), False: ("off", "false", "no", "disabled")}
@@ -78,6 +82,9 @@ class Match:
         arguments: Argument name to value, only those that were said.
         literal: Characters of the template's own words that were matched.
         free: Whether a part of the sentence was taken as free text.
+        named: Argument name to the words that name its device, and the devices that they may mean; none
+            where it is not there.
+        misfits: Devices that are called something else than the argument they stand for.
     """
 
     node: str
@@ -85,6 +92,8 @@ class Match:
     arguments: Mapping[str, Any]
     literal: int
     free: bool
+    named: Mapping[str, Phrase] = field(default_factory=dict)
+    misfits: int = 0
 
 
 class Templates:
@@ -103,8 +112,11 @@ class Templates:
         }
         for node in nodes:
             _check(node)
-        self._devices: dict[str, tuple[str, ...]] = {}
-        self._intents: dict[str, Intents] = {}
+        self._nodes = {node.name: node for node in nodes}
+        self._intents = {node.name: _intents(node) for node in nodes}
+        self._verbs = {node.name: _literals(node) for node in nodes}
+        self._units = {node.name: _units(node) for node in nodes}
+        self._phrases: dict[str, Phrases] = {}
 
     def matches(self, text: str, *, devices: Mapping[str, tuple[str, ...]]) -> list[Match]:
         """Return every reading of `text` as a whole example of a template, the most literal first.
@@ -113,45 +125,81 @@ class Templates:
         """
         if not text.strip() or len(text.split()) > _MOST_WORDS:
             return []
-        for said in dict.fromkeys((" ".join(text.split()), digits(text))):
+        # A node that knows the words as they were said comes before one that has to bend them.
+        # Whether a device that is not there was meant is asked only where nothing else can be.
+        for heard in (self._as_said, self._plainer, self._with_strangers):
             found = [
                 match
                 for node, names in devices.items()
-                for result in recognize_all(said, self._compiled(node, names))
-                if (match := self._read(node, result, said)) is not None
+                for match in self._first(node, heard(text, self.phrases(node, names), node))
             ]
             if found:
-                return _best(found, text)
+                return _best(found)
         return []
 
-    def _compiled(self, node: str, devices: tuple[str, ...]) -> Intents:
-        """Return the intents of a node, compiled again only when its devices have changed."""
-        if self._devices.get(node) != devices or node not in self._intents:
-            intents = {
-                name: Intent(name, [_intent_data(command, devices)])
-                for (owner, name), command in self._commands.items()
-                if owner == node and command.examples
-            }
-            self._intents[node] = Intents("en", intents, skip_words=_SKIP_WORDS)
-            self._devices[node] = devices
-        return self._intents[node]
+    def verbs(self, node: str) -> frozenset[str]:
+        """Return the words that the templates of a node consist of."""
+        return self._verbs[node]
 
-    def _read(self, node: str, result: RecognizeResult, said: str) -> Match | None:
+    def phrases(self, node: str, devices: tuple[str, ...]) -> Phrases:
+        """Return what the people of a node may name, made again only when its devices have changed."""
+        known = self._phrases.get(node)
+        if known is None or known.devices != devices:
+            known = Phrases(self._nodes[node], devices=devices, literals=self._verbs[node])
+            self._phrases[node] = known
+        return known
+
+    def _as_said(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        del node
+        return readings(text, phrases=phrases)
+
+    def _plainer(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        verbs, units = self._verbs[node], self._units[node]
+        return plainer_readings(text, phrases=phrases, verbs=verbs, units=units)
+
+    def _with_strangers(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        verbs, units = self._verbs[node], self._units[node]
+        return plainer_readings(text, phrases=phrases, verbs=verbs, units=units, strangers=True)
+
+    def _first(self, node: str, all_heard: Iterable[Heard]) -> list[Match]:
+        """Return how a node understands the first reading that it understands."""
+        for heard in all_heard:
+            results = recognize_all(heard.text, self._intents[node])
+            found = [match for result in results if (match := self._read(node, result, heard)) is not None]
+            if found:
+                return found
+        return []
+
+    def _read(self, node: str, result: RecognizeResult, heard: Heard) -> Match | None:
         command = self._commands[node, result.intent.name]
         arguments: dict[str, Any] = {}
+        named: dict[str, Phrase] = {}
+        misfits = 0
         for entity in result.entities_list:
             value = entity.value
-            if _is_numeric(command.args[entity.name]):
+            argument = command.args[entity.name]
+            if argument.device:
+                phrase = heard.named.get(str(value))
+                if phrase is None:
+                    return None
+                fitting = self._phrases[node].fitting(entity.name, phrase.values)
+                # Of a device that is not there, the words are what can be told.
+                value = fitting[0] if fitting else heard.original[str(value)]
+                misfits += not self._phrases[node].fits(entity.name, value)
+                named[entity.name] = replace(phrase, values=fitting)
+            elif _is_numeric(argument):
                 # hassil reads 40 out of "2-40" where a hyphen may stand for a space,
                 # and 1.0 out of "1,000"; both are read right once numbers are in plain digits.
                 value = read_number(entity.text.strip())
-                if value is None or entity.text.strip() not in _bare_words(said):
+                if value is None or entity.text.strip() not in _bare_words(heard.text):
                     return None
+            elif isinstance(value, str):
+                value = heard.restored(value)
             if entity.name in arguments and arguments[entity.name] != value:
                 return None
             arguments[entity.name] = value
         free = any(entity.is_wildcard for entity in result.entities_list)
-        return Match(node, result.intent.name, arguments, result.text_chunks_matched, free)
+        return Match(node, result.intent.name, arguments, result.text_chunks_matched, free, named, misfits)
 
 
 def sample(command: CommandConfig, *, limit: int) -> list[tuple[str, dict[str, Any]]]:
@@ -210,8 +258,29 @@ def _fault(template: str, command: CommandConfig) -> str:
     return f"{{{min(unknown)}}} in {template!r}" if unknown else ""
 
 
-def _intent_data(command: CommandConfig, devices: tuple[str, ...]) -> IntentData:
-    lists = {name: _slot_list(name, argument, devices) for name, argument in command.args.items()}
+def _intents(node: Node) -> Intents:
+    intents = {
+        name: Intent(name, [_intent_data(command)])
+        for name, command in node.spec.commands.items()
+        if command.examples
+    }
+    return Intents("en", intents, skip_words=_SKIP_WORDS)
+
+
+def _literals(node: Node) -> frozenset[str]:
+    """Return the words that the templates of a node consist of."""
+    templates = " ".join(each for command in node.spec.commands.values() for each in command.examples)
+    return word_set(" ".join(re.findall(r"[^\W\d_]+", _REFERENCE.sub(" ", templates))).casefold())
+
+
+def _units(node: Node) -> frozenset[str]:
+    """Return the units of the arguments of a node, each by the first of the words for it."""
+    arguments = (argument for command in node.spec.commands.values() for argument in command.args.values())
+    return frozenset(unit_words(argument.unit)[0] for argument in arguments if argument.unit)
+
+
+def _intent_data(command: CommandConfig) -> IntentData:
+    lists = {name: _slot_list(name, argument) for name, argument in command.args.items()}
     return IntentData(
         sentence_texts=[_with_units(template, command) for template in command.examples],
         slot_lists=lists,
@@ -236,10 +305,9 @@ def _escape(word: str) -> str:
     return re.sub(r"([()\[\]{}<>|;:\\])", r"\\\1", word)
 
 
-def _slot_list(name: str, argument: ArgumentConfig, devices: tuple[str, ...]) -> SlotList:
+def _slot_list(name: str, argument: ArgumentConfig) -> SlotList:
     if argument.device:
-        said = spoken_names(devices)
-        return _texts((word, device) for device in devices for word in said[device])
+        return _texts((word, word) for word in STANDINS)
     if argument.enum is not None:
         return _texts(
             (word, value) for value in argument.enum for word in dict.fromkeys((value, _spaced(value)))
@@ -265,21 +333,14 @@ def _bare_words(text: str) -> set[str]:
     return {word.strip(".,;:!?()\"'") for word in text.split()}
 
 
-def _best(found: list[Match], text: str) -> list[Match]:
-    """Return the readings that are as literal as the most literal one, each call once."""
-    exact = [match for match in found if _names_devices_exactly(match, text)] or found
-    top = min((match.free, -match.literal) for match in exact)
+def _best(found: list[Match]) -> list[Match]:
+    """Return the readings that are as literal and as fitting as the best one, each call once."""
+    top = min((match.free, -match.literal, match.misfits) for match in found)
     calls: dict[tuple[str, str, str], Match] = {}
-    for match in exact:
-        if (match.free, -match.literal) == top:
+    for match in found:
+        if (match.free, -match.literal, match.misfits) == top:
             calls.setdefault((match.node, match.command, repr(sorted(match.arguments.items()))), match)
     return list(calls.values())
-
-
-def _names_devices_exactly(match: Match, text: str) -> bool:
-    """Return whether every argument of the match that is a text stands in the sentence as it is."""
-    words = _bare_words(text)
-    return all(value in words for value in match.arguments.values() if isinstance(value, str))
 
 
 def _example_value(name: str, argument: ArgumentConfig, turn: int) -> Any:

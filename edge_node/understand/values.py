@@ -14,6 +14,8 @@ _BELOW_TWENTY = (
 _TIMES_TEN = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _UNITS = {word: value for value, word in enumerate(_BELOW_TWENTY)}
 _TENS = {word: 10 * value for value, word in enumerate(_TIMES_TEN, start=2)} | {"fourty": 40}
+NUMBER_WORDS = frozenset((*_UNITS, *_TENS))
+"""Words for the numbers below a hundred."""
 _SCALES = {"thousand": 1000, "million": 1_000_000}
 _SIGNS = ("minus", "negative")
 _HUNDRED = 100

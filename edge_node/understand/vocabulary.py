@@ -97,7 +97,7 @@ class Vocabulary:
         spec = node.spec
         self.devices = tuple(dict.fromkeys((*devices, *spec.devices)))
         self.labels: dict[str, Mapping[str, str]] = {
-            name: known.labels for name, known in spec.devices.items()
+            name: known.known_labels for name, known in spec.devices.items()
         }
         self._names: dict[tuple[str, ...], list[tuple[str, Any]]] = {}
         plain = spoken_names(self.devices)
@@ -207,7 +207,7 @@ class Vocabulary:
 def _values(node: Node) -> Iterator[tuple[str, str, str]]:
     """Yield kind, value and a way to say it, of all labels and of arguments with an enum."""
     for device in node.spec.devices.values():
-        for label, value in device.labels.items():
+        for label, value in device.known_labels.items():
             yield label, value, value
     for label, values in node.spec.words.items():
         for value, words in values.items():

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
+import itertools
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,9 @@ from paho.mqtt import _packet as paho_packet
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_node.bus.reading import ReadAhead, Watch, plain_publication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=10), st.integers(1, 20))
@@ -79,6 +85,60 @@ def test_a_publication_without_properties_is_read_as_paho_reads_it(
         theirs.dup,
         theirs.mid,
     )
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """Return a packet with its length in groups of seven bits."""
+    length, left = b"", len(body)
+    while left > 0x7F:
+        length += bytes([left & 0x7F | 0x80])
+        left >>= 7
+    return bytes([first]) + length + bytes([left]) + body
+
+
+def taken_as_paho_takes_it(ahead: ReadAhead, read: Callable[[int], bytes]) -> bytes:
+    """Return the next packet, asked for as paho asks: the first byte, the length, the rest."""
+    head = ahead.take(1, read=read)
+    length = b""
+    while not length or length[-1] & 0x80:
+        length += ahead.take(1, read=read)
+    left = sum((each & 0x7F) << 7 * place for place, each in enumerate(length))
+    body = b""
+    while len(body) < left:
+        body += ahead.take(left - len(body), read=read)
+    return head + length + body
+
+
+PUBLICATIONS = st.tuples(st.sampled_from([0x30, 0x32]), st.sampled_from([0, 1, 80, 150, 17_000]))
+OTHERS = st.sampled_from([b"\xd0\x00", b"\x40\x02\x00\x07", b"\x30\x08\x00\x01a\x02\x01\x01{}"])
+
+
+@given(st.lists(PUBLICATIONS | OTHERS, max_size=8), st.lists(st.integers(1, 400), min_size=1))
+def test_no_packet_is_lost_or_changed_wherever_reading_breaks_off(
+    wanted: list[tuple[int, int] | bytes], sizes: list[int]
+) -> None:
+    packets = [
+        each
+        if isinstance(each, bytes)
+        else packet(
+            each[0], b"\0\x01t" + (b"\0\x05" if each[0] & 2 else b"") + b"\0" + bytes([place]) * each[1]
+        )
+        for place, each in enumerate(wanted)
+    ]
+    stream, ahead, sizes_again = io.BytesIO(b"".join(packets)), ReadAhead(), itertools.cycle(sizes)
+
+    def read(_size: int) -> bytes:
+        return stream.read(next(sizes_again))
+
+    for expected in packets:
+        came = ahead.publication(five=True)
+        if came is None:
+            assert taken_as_paho_takes_it(ahead, read) == expected
+        else:
+            identifier = b"\0\x05" if came.qos else b""
+            body = b"\0\x01" + came.topic.encode() + identifier + b"\0" + bytes(came.payload)
+            assert packet(expected[0], body) == expected
+    assert not ahead
 
 
 @given(body=st.binary(max_size=30), first=st.integers(0x30, 0x3F), five=st.booleans())

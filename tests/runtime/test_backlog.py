@@ -58,6 +58,33 @@ def test_an_episode_of_dropped_readings_is_warned_of_once() -> None:
     assert [line["log_level"] for line in second] == ["warning"]
 
 
+def test_an_episode_of_dropped_readings_goes_on_where_the_queue_is_emptied_in_between() -> None:
+    backlog = Backlog(2)
+    with capture_logs() as lines:
+        for number in range(6):
+            backlog.put(reading(number))
+            if number == 4:
+                assert [backlog.take(timeout_s=0), backlog.take(timeout_s=0)] == [reading(3), reading(4)]
+        for number in range(3):
+            backlog.put(reading(number))
+
+    assert [line["event"] for line in lines] == ["readings_dropped"]
+
+
+def test_an_episode_of_dropped_readings_ends_with_many_that_are_not() -> None:
+    backlog = Backlog(2)
+    with capture_logs() as lines:
+        for number in range(3):
+            backlog.put(reading(number))
+        for number in range(30):
+            backlog.take(timeout_s=0)
+            backlog.put(reading(number))
+        for number in range(3):
+            backlog.put(reading(number))
+
+    assert [line["event"] for line in lines] == ["readings_dropped", "readings_dropped"]
+
+
 def test_journaled_messages_come_before_readings() -> None:
     backlog = Backlog(10)
     backlog.put(reading(0))
@@ -201,3 +228,29 @@ def test_who_is_turned_away_does_not_wait_for_the_next_message() -> None:
 
     assert backlog.take(timeout_s=3600) is None
     assert backlog.turned_away() is not None
+
+
+def test_what_waits_behind_a_message_comes_in_the_same_order_without_waiting() -> None:
+    backlog = Backlog(10)
+    for message in (reading(0), journaled(0), reading(1), journaled(1)):
+        backlog.put(message)
+
+    assert [message.id for message in iter(backlog.next, None)] == ["j-0", "j-1", "r-0", "r-1"]
+
+
+def test_nobody_is_served_before_those_who_are_turned_away() -> None:
+    backlog = Backlog(1, from_person=by_person)
+    for message in (said("p-1"), said("p-2"), reading(0)):
+        backlog.put(message)
+
+    assert backlog.next() is None
+    assert backlog.turned_away() is not None
+    assert [message.id for message in iter(backlog.next, None)] == ["p-1", "r-0"]
+
+
+def test_readings_that_follow_wait_for_journaled_messages_that_found_no_room_too() -> None:
+    backlog = Backlog(1)
+    for message in (reading(0), journaled(0), journaled(1)):
+        backlog.put(message)
+
+    assert [message.id for message in iter(backlog.next, None)] == ["j-0"]

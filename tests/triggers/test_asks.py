@@ -179,3 +179,17 @@ def test_any_payload_gives_a_request_or_an_input_error(payload: bytes) -> None:
         return
     assert request.text.strip() == request.text != ""
     assert all(sign.isprintable() or sign > "\x9f" for sign in request.text)
+
+
+def test_where_it_was_said_comes_along() -> None:
+    assert ask({"text": "turn on the light", "context": {"area": "kitchen"}}).context == {"area": "kitchen"}
+    assert ask(b"turn on the light").context == {}
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["kitchen", {"area": 3}, {"area": "x" * 65}, {"x" * 65: "kitchen"}, {str(key): "x" for key in range(9)}],
+)
+def test_a_context_holds_a_few_short_texts(context: object) -> None:
+    with pytest.raises(EnvelopeInvalid, match="context"):
+        ask({"text": "turn on the light", "context": context})

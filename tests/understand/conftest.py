@@ -107,6 +107,10 @@ class HeldTwin:
         del node
         return tuple(sorted(self.fields))
 
+    def times(self, node: str, device: str) -> dict[str, float]:
+        del node
+        return dict.fromkeys(self.fields.get(device, {}), 1.0)
+
 
 class WordEmbedder:
     """Hashed bags of words: sentences with the same words are near."""

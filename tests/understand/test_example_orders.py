@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,3 +198,20 @@ def test_a_name_of_several_words_wins_over_the_place_in_it(twin: HeldTwin) -> No
         ("device", ("lamp-1",)),
         ("area", ("kitchen",)),
     ]
+
+
+def test_the_model_is_shown_the_examples_of_the_node_that_are_nearest(
+    barn: Cascade, ask: Callable[..., Request]
+) -> None:
+    matter = barn.draft(ask("move a flap to an opening: the flap north gently, in percent, and do it well"))
+
+    assert isinstance(matter, Open)
+    assert not matter.question
+    assert matter.commands[0] == "vent"
+    said = {example.utterance: example for example in EXAMPLES}
+    taught = [(said[sentence], call) for sentence, call in matter.examples if sentence in said]
+    assert taught
+    for example, call in taught:
+        meant = {"command": example.command, "arguments": example.arguments} if example.command else None
+        assert json.loads(call) == (meant or {"command": "none"})
+    assert taught[0][0].command == "vent"
