@@ -166,6 +166,7 @@ class Service:
             publish=self._bus.publish,
             ask_reload=self._reloading.request,
             before=before,
+            hears_since=lambda: self._hearing.since,
         )
 
     def _read_manuals(self) -> BuildReport:

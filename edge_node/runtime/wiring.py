@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass, field
@@ -196,6 +197,7 @@ def assemble(  # noqa: PLR0913 - a part each
     publish: Callable[[Outgoing], None] | None = None,
     ask_reload: Callable[[str, str, str], None] | None = None,
     before: Assembly[Manuals] | None = None,
+    hears_since: Callable[[], float | None] = lambda: -math.inf,
 ) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined.
 
@@ -210,18 +212,19 @@ def assemble(  # noqa: PLR0913 - a part each
         ask_reload: Told the user, the correlation and the operation of who asks to have files read again.
         before: What runs now, which hands on the commands under way; the caller hands on devices and
             episodes with `take_over`, between two messages.
+        hears_since: Tells since when messages have come in, by `clock`; None while they cannot.
     """
-    runtime, nodes = configuration.runtime, configuration.nodes
+    runtime, nodes, limits = configuration.runtime, configuration.nodes, configuration.runtime.limits
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
-    twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
+    twin = DeviceTwin(nodes, limits=limits, clock=clock)
+    triggers = TriggerEngine(
+        nodes, twin=twin, topics=topics, limits=limits, clock=clock, hears_since=hears_since
+    )
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
     streams = Streams(announcing, publish=publish) if publish else None
-    model_queue = (
-        before.model_queue if before else ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
-    )
+    model_queue = before.model_queue if before else ModelQueue(limits.queue, clock=clock, streams=streams)
     desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
         twin=twin,

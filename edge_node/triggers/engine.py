@@ -50,6 +50,7 @@ class TriggerEngine:
         limits: Sizes of questions, of the sentences that tell alarms, and of windows of time.
         new_id: Gives the identifier of a request.
         clock: Wall clock, seconds since the epoch; a message from the future counts as now.
+        hears_since: Tells since when messages have come in, by that clock; None while they cannot.
 
     Raises:
         ConditionInvalid: A trigger's condition does not compile.
@@ -64,12 +65,13 @@ class TriggerEngine:
         limits: LimitsConfig,
         new_id: Callable[[], str] = new_id,
         clock: Callable[[], float] = time.time,
+        hears_since: Callable[[], float | None] = lambda: -math.inf,
     ) -> None:
         self._twin = twin
         self._topics = topics
         self._limits = limits
         self._new_id = new_id
-        self._clock = clock
+        self._clock, self._hears_since = clock, hears_since
         self._asks = Asks(nodes, topics=topics, limits=limits, new_id=new_id)
         triggers = {node.name: tuple(Trigger.of(node)) for node in nodes}
         self._readings = {node: Reading(own) for node, own in triggers.items() if own}
@@ -238,6 +240,8 @@ class TriggerEngine:
     def _ripened(self, seen: Seen, watch: Watch, now: float) -> list[Request]:
         """Return what fires because the deadline of a watch may have come."""
         episode = watch.episode
+        if isinstance(episode, Silence):
+            episode.listen(self._hears_since(), now=now)
         deadline = episode.deadline
         if deadline is None or deadline > now:
             self._schedule(seen, watch)
