@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import PayloadInvalid
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edge_node.errors import EdgeNodeError
-    from edge_node.messages import Message, Operated, Request, Verdict
+    from edge_node.messages import Message, Operated, Request
     from edge_node.topics import EdgeTopics
 
 NOT_IN_THE_MANUALS = "That is not in the manuals."
 _MAX_CORRELATION = 256
 _MAX_DEPTH = 32
+_TASK = "task"
+_TELLING = (CommandState.DENIED.value, CommandState.AWAITING_APPROVAL.value, CommandState.SENT.value)
+"""States by which several commands together are told, the first that is there."""
 _MOVING = frozenset({CommandState.PROPOSED, CommandState.AWAITING_APPROVAL, CommandState.SENT})
 
 
@@ -67,15 +71,13 @@ class Announcing:
         told: list[Outgoing] = []
         for command in moved:
             told += self.life(command)
-        for decision in decisions:
-            issued = decision.command
-            if issued and issued.state is CommandState.SENT:
-                told.append(order(issued))
-            told.append(self._outcome(decision))
-            if issued:
-                told.append(self._life(issued))
-            if issued and decision.verdict:
-                told += self._approval_requests(issued, decision.verdict)
+        for _, group in groupby(decisions, key=lambda each: each.request.task or each.request.id):
+            together = list(group)
+            issued = [each.command for each in together if each.command]
+            told += [order(command) for command in issued if command.state is CommandState.SENT]
+            told.append(self._outcome(together))
+            told += [self._life(command) for command in issued]
+            told += self._approval_requests(together)
         return tuple(told)
 
     def life(self, command: Command) -> list[Outgoing]:
@@ -83,17 +85,18 @@ class Announcing:
         told = [self._life(command)]
         if command.reply_to:
             data = command_data(command)
+            data["final"] = data["final"] and not command.others_open
             told.append(self.envelope(command.reply_to, "command", data, corr=command.correlation))
         return told
 
     def response(self, operated: Operated) -> tuple[Outgoing, ...]:
         """Return what a person who asked for an operation gets, and what follows for devices and others."""
-        command = operated.command
         told: list[Outgoing] = []
-        if command and command.state is CommandState.SENT:
-            left_s = max(1, int(command.expires_at - self.clock()))
-            told.append(replace(order(command), expiry_s=left_s))
-        if command:
+        for command in operated.commands:
+            if command.state is CommandState.SENT:
+                left_s = max(1, int(command.expires_at - self.clock()))
+                told.append(replace(order(command), expiry_s=left_s))
+        for command in operated.commands:
             told += self.life(command)
         data = {
             **operated.data,
@@ -101,8 +104,10 @@ class Announcing:
             "text": operated.text,
             "final": operated.final,
         }
-        if command:
-            data = {**command_data(command), **data}
+        if len(operated.commands) > 1:
+            data = {"commands": [command_data(command) for command in operated.commands], **data}
+        elif operated.commands:
+            data = {**command_data(operated.commands[0]), **data}
         topic = self.topics.operation_response(operated.user, operated.operation)
         return (*told, self.envelope(topic, "response", data, corr=operated.correlation))
 
@@ -156,14 +161,25 @@ class Announcing:
         }
         return Outgoing(topic, _json(body), retain=retain, correlation=raw)
 
-    def _approval_requests(self, command: Command, verdict: Verdict) -> Iterator[Outgoing]:
-        """Yield what each person is told who may approve a command that awaits it."""
-        left_s = command.expires_at - self.clock()
+    def _approval_requests(self, decisions: Sequence[Decision]) -> Iterator[Outgoing]:
+        """Yield what each person is told who may approve what awaits it: one request for all of a task."""
+        waiting = [
+            (each.command, each.verdict)
+            for each in decisions
+            if each.command and each.verdict and each.command.state is CommandState.AWAITING_APPROVAL
+        ]
+        if not waiting:
+            return
+        first, verdict = waiting[0]
+        expires_at = min(command.expires_at for command, _ in waiting)
+        left_s = expires_at - self.clock()
         at = (self.wall or self.clock)() + left_s
-        expires_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        data = command_data(first)
+        if len(waiting) > 1:
+            data = task_data([each for each in decisions if each.command in [one for one, _ in waiting]])
+        data |= {"asked_by": first.user, "trigger": first.trigger, "expires_at": stamp}
         for user in verdict.approvers:
-            data = {**command_data(command), "asked_by": command.user, "trigger": command.trigger}
-            data["expires_at"] = expires_at.replace("+00:00", "Z")
             topic = self.topics.operation_response(user, "approval")
             yield replace(self.envelope(topic, "approval", data), expiry_s=max(1, int(left_s)))
 
@@ -171,16 +187,18 @@ class Announcing:
         data = command_data(command)
         return self.envelope(self.topics.command(command.id), "command", data, corr=command.correlation)
 
-    def _outcome(self, decision: Decision) -> Outgoing:
-        """Return the reply to a person, or the event of an alarm."""
-        request = decision.request
+    def _outcome(self, decisions: Sequence[Decision]) -> Outgoing:
+        """Return the reply to a person, or the event of an alarm: one for all commands of a task."""
+        decision, request = decisions[0], decisions[0].request
         if request.kind is RequestKind.ALERT:
             return self._alert(request)
-        data = {"node": decision.draft.node, **outcome_data(decision), "decision": request.id}
+        told = outcome_data(decision) if len(decisions) == 1 else task_data(decisions)
+        data = {"node": decision.draft.node, **told, "decision": request.id}
         if request.kind is RequestKind.ALARM:
             data |= {"trigger": request.trigger, "device": request.device, "alarm": request.text}
             return self.envelope(self.topics.event(request.trigger), "event", data)
         kind = "command" if decision.command else _KINDS[type(decision.draft)]
+        kind = "task" if len(decisions) > 1 else kind
         return self.envelope(request.reply_to, kind, data, corr=request.correlation)
 
     def _alert(self, request: Request) -> Outgoing:
@@ -238,7 +256,37 @@ def _outcome_data(decision: Decision) -> dict[str, Any]:
         return {**answer_data(draft), "final": True}
     reason = draft.reason if isinstance(draft, NothingDraft) else ""
     code = draft.code if isinstance(draft, NothingDraft) else ""
-    return {"text": reason, "code": code, "final": True}
+    offers = draft.offers if isinstance(draft, NothingDraft) else ()
+    told = [
+        {"number": number, "command": offer.name, "arguments": dict(offer.arguments)}
+        for number, offer in enumerate(offers, start=1)
+    ]
+    return {"text": reason, "code": code, **({"offers": told} if told else {}), "final": True}
+
+
+def task_data(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Return what is told of several commands that stand and fall together.
+
+    `command_id` is the one identifier by which all that waits can be approved or cancelled.
+    """
+    told = [outcome_data(decision) for decision in decisions]
+    denied = [each for each in told if each["state"] == CommandState.DENIED.value and each["rule"] != _TASK]
+    text = "; ".join(each["text"] for each in told)
+    states = [each["state"] for each in told]
+    state = next((each for each in _TELLING if each in states), states[0])
+    if state == CommandState.DENIED.value:
+        others = ", ".join(each["call"] for each in told if each not in denied)
+        why = "; ".join(each["text"] for each in denied) or told[0]["text"]
+        text = f"nothing was done: {why}" + (f"; so neither was {others}" if denied and others else "")
+    task = decisions[0].request.task
+    return {
+        "task": task,
+        "command_id": task,
+        "commands": told,
+        "state": state,
+        "text": text,
+        "final": all(each["final"] for each in told),
+    }
 
 
 def answer_data(draft: AnswerDraft) -> dict[str, Any]:
@@ -273,7 +321,10 @@ def command_data(command: Command) -> dict[str, Any]:
     spoken = ", ".join(f"{name} = {value}" for name, value in command.arguments.items())
     call = f"{command.name}({spoken})"
     detail = f": {command.detail}" if command.detail else ""
+    task = {"task": command.task} if command.task else {}
     return {
+        **task,
+        "call": call,
         "command_id": command.id,
         "decision": command.decision,
         "node": command.node,

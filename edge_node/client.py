@@ -42,7 +42,8 @@ class Reply:
     """One message of an edge to the person who asked.
 
     Attributes:
-        kind: `answer`, `command`, `nothing` or `error`; `piece` for a quotation that the answer will hold.
+        kind: `answer`, `command`, `task` for several commands, `nothing` or `error`; `piece` for a quotation
+            that the answer will hold.
         text: What it says, in words.
         final: Whether nothing more will follow.
         data: Everything it says.
@@ -120,6 +121,7 @@ class Client:
         timeout_s: float = 60.0,
         deadline: str = "",
         stream: bool = False,
+        context: Mapping[str, str] | None = None,
     ) -> Iterator[Reply]:
         """Yield what the edge answers, until it says that nothing more will follow.
 
@@ -130,6 +132,7 @@ class Client:
             deadline: How long the edge may take to decide, such as `10s`; then it drops the request and says
                 so. By the edge's configuration where left out.
             stream: Whether to hear pieces of an answer as they come; what the last reply says counts.
+            context: Where it is said, as in `{"area": "kitchen"}`.
 
         Raises:
             EdgeSilent: No reply came in time.
@@ -140,7 +143,7 @@ class Client:
         replies: queue.Queue[Reply] = queue.Queue()
         with self._lock:
             self._replies[correlation], self._heard[correlation] = replies, set()
-        wishes = {"node": node, "deadline": deadline, "stream": stream}
+        wishes = {"node": node, "deadline": deadline, "stream": stream, "context": dict(context or {})}
         asked = {"text": text, "correlation": correlation} | {
             key: wish for key, wish in wishes.items() if wish
         }

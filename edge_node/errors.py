@@ -38,6 +38,7 @@ Knows facts and sentences; knows nothing of where an error is shown.
     │   ├── ModelMissing          known, but not on this machine yet
     │   ├── ModelCorrupt          a file is not the one the catalogue names
     │   ├── ModelUnavailable      none of its sources could be fetched (retryable)
+    │   ├── LargerModelFailed     the model at an address was not reached, or answered no chat (retryable)
     │   ├── ModelUnsupported      an architecture or a type this build cannot run
     │   ├── ContextExceeded       the prompt does not fit
     │   └── GrammarInvalid        a grammar that does not compile or cannot be satisfied
@@ -487,6 +488,20 @@ class ModelUnavailable(ModelError):
             f"model {name}: no source could be fetched; tried " + "; ".join(tried),
             hint="check the network, or put the file at the path that `edge-node model show` names",
             field="model",
+        )
+
+
+class LargerModelFailed(ModelError):
+    """The larger model at an address was not reached, not in time, or what came is no answer."""
+
+    code = "larger_model_failed"
+    retryable = True
+
+    def __init__(self, name: str, *, came: str) -> None:
+        super().__init__(
+            f"model {name}: expected a chat completion, came {came}",
+            hint="check larger_model in the runtime file and the server there",
+            field="larger_model",
         )
 
 

@@ -203,6 +203,7 @@ class Request:
         context: Label to value: where it is said, such as the area of the device that listens.
         began_at: When the episode began that an alert tells of, seconds since the epoch.
         over: Whether an alert tells that its episode has ended.
+        task: The request of which this is one order of several; empty where it led to no more than one.
     """
 
     id: str
@@ -222,6 +223,7 @@ class Request:
     context: Mapping[str, str] = field(default_factory=dict, hash=False)
     began_at: float = 0.0
     over: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,14 +336,36 @@ class NothingDraft:
         node: Node that was asked; empty where none fits.
         reason: Why, in a sentence for the person who asked.
         code: `none_fits`, `ask_back`, `no_device` or `not_understood`, or the code of an error.
+        offers: Commands of which the next words of who asked may choose one, in the order they are told in.
     """
 
     node: str
     reason: str
     code: str = "none_fits"
+    offers: tuple[CommandDraft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDraft:
+    """Several commands that one request leads to; they are judged as one thing.
+
+    Attributes:
+        drafts: The commands in the order in which they are to leave, two or more.
+    """
+
+    drafts: tuple[CommandDraft, ...]
+
+    @property
+    def node(self) -> str:
+        """The node of all of them; empty where they belong to several."""
+        nodes = {draft.node for draft in self.drafts}
+        return nodes.pop() if len(nodes) == 1 else ""
 
 
 Draft = CommandDraft | AnswerDraft | NothingDraft
+"""What one decision is about."""
+Proposal = Draft | TaskDraft
+"""What a request leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +464,23 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """That a person let a command go.
+
+    Attributes:
+        user: Who approved it.
+        at: When, seconds since the epoch.
+        signed: Whether the approval was signed.
+        rules: What the gate said then, as things were then.
+    """
+
+    user: str
+    at: float
+    signed: bool = False
+    rules: tuple[RuleResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command with an identifier and a life.
 
@@ -463,6 +504,11 @@ class Command:
         user: Who ordered it; empty where a trigger led to it.
         trigger: The trigger that led to it; empty where a person ordered it.
         decision: The decision that led to it.
+        task: The request that led to it and to others; empty where it stands alone.
+        behind: Whether it awaits approval only because it stands behind one of its task that needs it.
+        others_open: How many others of its task might still change when it came into this state.
+        sent_at: When it was sent, seconds since the epoch; None where it was not.
+        approval: Who let it go; None where nobody had to, or nobody has.
     """
 
     id: str
@@ -484,6 +530,11 @@ class Command:
     user: str = ""
     trigger: str = ""
     decision: str = ""
+    task: str = ""
+    behind: bool = False
+    others_open: int = 0
+    sent_at: float | None = None
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,7 +579,7 @@ class Operated:
         user: Who asked.
         correlation: Correlation of that person's request.
         text: What came of it, in a sentence.
-        command: The command whose state it changed, or None.
+        commands: The commands whose state it changed, in order.
         final: Whether nothing more will follow.
         data: What else the answer holds, by key.
     """
@@ -537,7 +588,7 @@ class Operated:
     user: str
     correlation: str
     text: str
-    command: Command | None = None
+    commands: tuple[Command, ...] = ()
     final: bool = True
     data: Mapping[str, Any] = field(default_factory=dict)
 

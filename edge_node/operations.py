@@ -19,6 +19,7 @@ from edge_node.errors import (
     RequestUnknown,
     SignatureRefused,
     TopicInvalid,
+    TransitionInvalid,
 )
 from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
 from edge_node.payloads import MAX_CORRELATION, read_correlation, read_json
@@ -26,10 +27,10 @@ from edge_node.signing import Statement
 from edge_node.topics import is_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge_node.config.models import RuntimeConfig
-    from edge_node.messages import Command, Message
+    from edge_node.messages import Command, Message, RuleResult
     from edge_node.protocols import Decisions, Gate, Lifecycle, OperationalStop, Twin
     from edge_node.signing import Signatures
     from edge_node.topics import EdgeTopics
@@ -150,14 +151,49 @@ class OperatorDesk:
         if asked.user not in self._approvers:
             raise NotPermitted(asked.user, operation="approve", key="operators.approve")
         waiting = self._lifecycle.awaiting(asked.subject)
-        if asked.user not in self._gate.approvers(waiting.node, waiting.name):
+        needing = [each for each in waiting if not each.behind]
+        if any(asked.user not in self._gate.approvers(each.node, each.name) for each in needing):
             raise NotPermitted(asked.user, operation="approve", key="operators")
-        if asked.body.get("signature", "") or self._gate.signed(waiting.node, waiting.name):
+        self._check_whole(asked, waiting)
+        signed = bool(asked.body.get("signature", ""))
+        if signed or any(self._gate.signed(each.node, each.name) for each in waiting):
             self._check_signature(asked)
-        verdict = self._gate.judge_approved(*_proposal(waiting), proposed_at=waiting.created_at)
-        if verdict.outcome is not Outcome.ALLOWED:
-            raise Denied(waiting.id, rule=verdict.rule, reason=verdict.reason)
-        return _done(asked, self._lifecycle.approve(waiting.id, user=asked.user))
+        rules = self._judged_again(asked, waiting)
+        sent = self._lifecycle.approve(asked.subject, user=asked.user, rules=rules, signed=signed)
+        return _done(asked, sent)
+
+    def _check_whole(self, asked: _Asked, waiting: Sequence[Command]) -> None:
+        """Return if an approval is meant for all that it would let go.
+
+        Raises:
+            TransitionInvalid: It names one command of a task, and others wait with it.
+        """
+        task = waiting[0].task
+        if not task or asked.subject == task:
+            return
+        count = len(self._lifecycle.awaiting(task))
+        if count > 1:
+            expected = f"the identifier of its task, {task}, which lets {count} commands go"
+            raise TransitionInvalid(asked.subject, expected=expected, came="that of one of them")
+
+    def _judged_again(self, asked: _Asked, waiting: Sequence[Command]) -> dict[str, tuple[RuleResult, ...]]:
+        """Return what the gate says now of commands that a person approves.
+
+        Raises:
+            Denied: One of them is denied; then none is sent.
+        """
+        rules: dict[str, tuple[RuleResult, ...]] = {}
+        beside: list[CommandDraft] = []
+        for command in waiting:
+            draft, request = _proposal(command)
+            verdict = self._gate.judge_approved(
+                draft, request, proposed_at=command.created_at, by=asked.user, beside=tuple(beside)
+            )
+            if verdict.outcome is not Outcome.ALLOWED:
+                raise Denied(command.id, rule=verdict.rule, reason=verdict.reason)
+            rules[command.id] = verdict.rules
+            beside.append(draft)
+        return rules
 
     def _check_signature(self, asked: _Asked) -> None:
         """Return if an approval is signed by who gives it; its number counts once, whatever comes of it.
@@ -180,8 +216,10 @@ class OperatorDesk:
             may = self._ordered(asked)
         else:
             waiting = self._lifecycle.awaiting(asked.subject)
-            named = self._gate.approvers(waiting.node, waiting.name)
-            may = asked.user in named or asked.user == waiting.user
+            may = all(
+                asked.user == each.user or asked.user in self._gate.approvers(each.node, each.name)
+                for each in waiting
+            )
         if not may:
             raise NotPermitted(asked.user, operation="cancel", key="operators.approve")
         return _done(asked, self._lifecycle.cancel(asked.subject, user=asked.user))
@@ -195,10 +233,13 @@ class OperatorDesk:
 
     def _ordered(self, asked: _Asked) -> bool:
         """Return whether who asks has ordered the command; who may not learns nothing of others'."""
-        return (
-            asked.subject in self._lifecycle.open_ids()
-            and self._lifecycle.awaiting(asked.subject).user == asked.user
-        )
+        try:
+            waiting = self._lifecycle.awaiting(asked.subject)
+        except TransitionInvalid:
+            if asked.subject in self._lifecycle.open_ids():
+                raise
+            return False
+        return all(each.user == asked.user for each in waiting)
 
     def _reset(self, asked: _Asked) -> Operated:
         if asked.user not in self._resetters:
@@ -304,6 +345,6 @@ def _proposal(command: Command) -> tuple[CommandDraft, Request]:
     return draft, request
 
 
-def _done(asked: _Asked, command: Command) -> Operated:
-    text = f"{command.name} {command.state.value}: {command.detail}"
-    return Operated(asked.operation, asked.user, asked.correlation, text, command)
+def _done(asked: _Asked, commands: tuple[Command, ...]) -> Operated:
+    told = (f"{each.name} {each.state.value}: {each.detail}" for each in commands)
+    return Operated(asked.operation, asked.user, asked.correlation, "; ".join(told), commands)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Decision,
         DeviceReport,
         DeviceState,
-        Draft,
         Generation,
         Grammar,
         Message,
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
         Operated,
         Outgoing,
         Passage,
+        Proposal,
         Quotation,
         Request,
+        RuleResult,
         StateRow,
         Turn,
         Verdict,
@@ -136,8 +137,8 @@ class Triggers(Protocol):
 class Understanding(Protocol):
     """The cheap tiers: rules, sentence templates, nearest examples."""
 
-    def draft(self, request: Request) -> Draft | Open:
-        """Return a draft, or what is still open for the model."""
+    def draft(self, request: Request) -> Proposal | Open:
+        """Return one draft or several in order, or what is still open for the model."""
 
 
 class Retrieval(Protocol):
@@ -182,8 +183,8 @@ class Drafting(Protocol):
         passages: Sequence[Passage],
         *,
         attention: Attention | None = None,
-    ) -> tuple[Draft, Mapping[str, object]]:
-        """Return a draft and what the model read and wrote.
+    ) -> tuple[Proposal, Mapping[str, object]]:
+        """Return one draft or several in order, and what the model read and wrote.
 
         Raises:
             EdgeNodeError: `attention` says that it is not wanted any more, or the model cannot be had.
@@ -193,11 +194,22 @@ class Drafting(Protocol):
 class Gate(Protocol):
     """What decides whether a command may go out."""
 
-    def judge(self, draft: CommandDraft, request: Request) -> Verdict:
-        """Return the verdict on a command draft; never raises for a bad draft, denies it."""
+    def judge(self, draft: CommandDraft, request: Request, *, beside: Sequence[CommandDraft] = ()) -> Verdict:
+        """Return the verdict on a command draft; never raises for a bad draft, denies it.
 
-    def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
-        """Return the verdict on a draft that a person approves: all rules but approval."""
+        `beside` are drafts of the same task that are to leave just before it, and count as sent.
+        """
+
+    def judge_approved(
+        self,
+        draft: CommandDraft,
+        request: Request,
+        *,
+        proposed_at: float,
+        by: str,
+        beside: Sequence[CommandDraft] = (),
+    ) -> Verdict:
+        """Return the verdict on a draft that a person approves, as things are now."""
 
     def approvers(self, node: str, name: str) -> frozenset[str]:
         """Return the users who may approve a command."""
@@ -258,18 +270,32 @@ class Lifecycle(Protocol):
     def observe(self, observations: Sequence[Observation]) -> tuple[Command, ...]:
         """Return the commands whose state changed by what devices reported."""
 
-    def awaiting(self, command_id: str) -> Command:
-        """Return a command that awaits approval.
+    def awaiting(self, subject: str) -> tuple[Command, ...]:
+        """Return the commands that await approval under an identifier: a command's own, or their task's.
 
         Raises:
-            TransitionInvalid: It does not await approval, or not any more.
+            TransitionInvalid: None does, or not any more.
         """
 
-    def approve(self, command_id: str, *, user: str) -> Command:
-        """Return the command that awaited approval, now sent; raises as `awaiting` does."""
+    def approve(
+        self,
+        subject: str,
+        *,
+        user: str,
+        rules: Mapping[str, tuple[RuleResult, ...]] | None = None,
+        signed: bool = False,
+    ) -> tuple[Command, ...]:
+        """Return the commands that awaited approval, now sent; raises as `awaiting` does.
 
-    def cancel(self, command_id: str, *, user: str) -> Command:
-        """Return the command that awaited approval, now cancelled; raises as `awaiting` does."""
+        Args:
+            subject: The identifier.
+            user: Who approves.
+            rules: Command to what the gate said of it now.
+            signed: Whether the approval is signed.
+        """
+
+    def cancel(self, subject: str, *, user: str) -> tuple[Command, ...]:
+        """Return the commands that awaited approval, now cancelled; raises as `awaiting` does."""
 
     def open_ids(self) -> tuple[str, ...]:
         """Return the identifiers of all commands that may still change."""

@@ -212,7 +212,10 @@ def test_each_state_says_whether_more_will_follow(state: CommandState) -> None:
 def test_no_text_calls_a_command_done_that_its_device_has_not_shown(state: CommandState) -> None:
     command = replace(COMMAND, state=state)
     for one in (command, replace(command, expectation=None)):
-        told = [*ANNOUNCING.life(one), *ANNOUNCING.response(Operated("approve", "ada", "c", "approved", one))]
+        told = [
+            *ANNOUNCING.life(one),
+            *ANNOUNCING.response(Operated("approve", "ada", "c", "approved", (one,))),
+        ]
         decision = Decision(ASK, DRAFT, ALLOWED, one)
         told += ANNOUNCING.outgoing([decision], [one])
         texts = [json.loads(each.payload)["data"]["text"] for each in told if each.topic != one.topic]

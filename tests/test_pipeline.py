@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_node import begun
-from edge_node.begun import Trace
 from edge_node.errors import ContextExceeded, EnvelopeInvalid, JournalError, PayloadInvalid
 from edge_node.messages import AnswerDraft, CommandDraft, CommandState, Message, NothingDraft, Origin, Wanted
+from edge_node.path import trace as tracing
+from edge_node.path.trace import Trace
 from tests.runtime.hall import PASSAGE, TOPICS, Hall
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def test_each_stage_that_ran_has_its_time_in_order(hall: Hall) -> None:
 
 def test_a_stage_that_ran_twice_has_the_sum_and_waiting_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([1.0, 4.0, 104.0, 105.0])
-    monkeypatch.setattr(begun, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(tracing, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     trace = Trace(_last_s=0.0)
 
     trace.lap("gate")
@@ -293,7 +293,7 @@ def test_the_time_a_question_waited_for_the_model_belongs_to_no_stage(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = [1e9]
-    monkeypatch.setattr(begun, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    monkeypatch.setattr(tracing, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
     path = hall.pipeline.path(hall.ask("how often is the bearing greased?"), now=hall.now)
     next(path)
 
@@ -353,7 +353,7 @@ def test_what_a_draft_holds_that_no_json_and_no_disk_takes_is_denied_and_told(ha
         hall.drafting.say = lambda *_, held=arguments: CommandDraft(
             "pump-guard", "set_speed", held, Origin.MODEL
         )
-        _, result = hall.walk(hall.ask("please make pump-1 run a bit slower"))
+        _, result = hall.walk(hall.ask("please make pump-1 run a bit slower somehow"))
         assert [decision.verdict and decision.verdict.rule for decision in result.decisions] == ["arguments"]
     bodies = hall.bodies(TOPICS.reply("ada"))
     assert [body["data"]["arguments"]["percent"] for body in bodies] == ["?", "NaN", "-Infinity"]

@@ -33,6 +33,7 @@ _FAILED = frozenset({"denied", "unverified", "expired", "cancelled", "unknown"})
     help="How long the edge may take, such as 10s; then it drops the request. As configured where left out.",
 )
 @click.option("--stream", is_flag=True, help="Show what the answer will hold as it is found.")
+@click.option("--area", default="", help="Where it is said, such as a room: 'the light' is the one there.")
 @click.option("--wait", is_flag=True, help="Go on where the order waits for an approval, until it expires.")
 @json_option
 def ask(  # noqa: PLR0913 - an option each
@@ -44,6 +45,7 @@ def ask(  # noqa: PLR0913 - an option each
     timeout_s: float,
     deadline: str,
     stream: bool,
+    area: str,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -62,8 +64,14 @@ def ask(  # noqa: PLR0913 - an option each
     with Client(runtime.broker, edge=runtime.group or runtime.edge, user=user or getpass.getuser()) as client:
         reply = Reply("nothing", "", final=False, data={})
         pieces: list[str] = []
+        failed = False
         for reply in client.ask(
-            " ".join(words), node=node, timeout_s=timeout_s, deadline=deadline, stream=stream
+            " ".join(words),
+            node=node,
+            timeout_s=timeout_s,
+            deadline=deadline,
+            stream=stream,
+            context={"area": area} if area else {},
         ):
             if as_json:
                 click.echo(json.dumps({"type": reply.kind, **reply.data}, ensure_ascii=False))
@@ -71,16 +79,17 @@ def ask(  # noqa: PLR0913 - an option each
                 # The pieces were found in their order; the answer may put another one first.
                 click.echo(reply.text)
             pieces += [reply.text] if reply.kind == "piece" else []
+            failed = failed or reply.data.get("state") in _FAILED
             if reply.data.get("state") == _AWAITING:
                 click.echo(f"to approve it: edge-node approve {reply.data.get('command_id')}", err=True)
                 if not wait:
                     sys.exit(_WAITS)
     if not as_json and reply.data.get("decision"):
         click.echo(f"why: edge-node explain {reply.data['decision']}", err=True)
-    sys.exit(0 if _succeeded(reply) else 1)
+    sys.exit(0 if _succeeded(reply) and not failed else 1)
 
 
 def _succeeded(reply: Reply) -> bool:
     if reply.kind == "answer":
         return bool(reply.data.get("found"))
-    return reply.kind == "command" and reply.data.get("state") not in _FAILED
+    return reply.kind in {"command", "task"} and reply.data.get("state") not in _FAILED

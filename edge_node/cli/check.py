@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_node.cli.options import json_option
+from edge_node.config.larger_model import leaves_the_network
 from edge_node.config.load import NODE_FILE, RUNTIME_FILE, load, load_node
 from edge_node.config.scenario_check import load_scenarios
 from edge_node.config.schema import schemas
@@ -106,6 +107,11 @@ def _print_found(configuration: Configuration | None, nodes: Sequence[Node], *, 
         _print_json({"ok": True, "edge": edge, "nodes": found})
         return
     if configuration:
+        if host := leaves_the_network(configuration.runtime.larger_model):
+            warning = (
+                f"larger_model.url: {host} is not seen to be on your own network; what people say leaves it"
+            )
+            click.echo(f"{configuration.file}: warning: {warning}", err=True)
         click.echo(f"{configuration.file}: edge {configuration.runtime.edge}, {_count(len(nodes), 'node')}")
     for one in found:
         counts = ", ".join(

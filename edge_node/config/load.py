@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from edge_node.config.across import across_nodes, check_operators
 from edge_node.config.crosscheck import crosscheck
 from edge_node.config.examples import read_examples
+from edge_node.config.larger_model import check_larger_model
 from edge_node.config.loaded import Configuration, Node
 from edge_node.config.models import NodeConfig, RuntimeConfig
 from edge_node.config.source import Document, key_text, read_document
@@ -51,6 +52,7 @@ def load(path: Path) -> Configuration:
     problems += across_nodes(nodes)
     if runtime is not None:
         problems += check_operators(nodes, operators=runtime.operators)
+        problems += check_larger_model(runtime.larger_model, document)
     if problems or runtime is None:
         raise ConfigurationInvalid(problems)
     return Configuration(runtime, tuple(node for node, _ in nodes), file)

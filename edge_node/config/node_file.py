@@ -214,6 +214,9 @@ class NodeModelConfig(Section):
         default="",
         description="LoRA adapter (.onnx_adapter) for this node's commands; a path relative to this file.",
     )
+    local: bool = Field(
+        default=False, description="Never ask the larger model of the runtime file for this node."
+    )
 
 
 class DeviceConfig(Section):

@@ -70,6 +70,26 @@ class LanguageModelConfig(Section):
     )
 
 
+class LargerModelConfig(Section):
+    """A larger model behind an OpenAI-compatible address; orders that nothing here understands go there."""
+
+    url: str = Field(
+        description="Address that `/chat/completions` is appended to, such as http://127.0.0.1:11434/v1."
+    )
+    model: str = Field(min_length=1, description="Name of the model there.")
+    key_file: str | None = Field(
+        default=None, description="File that holds the key; $CREDENTIALS_DIRECTORY is expanded."
+    )
+    timeout: Seconds = Field(default=10.0, le=300, description="Longest that one answer may take.")
+    context: int = Field(
+        default=8192, ge=1024, le=1_048_576, description="Tokens that prompt and answer may have together."
+    )
+    ca_file: str | None = Field(
+        default=None, description="Certificate authority; the system's store where left out."
+    )
+    plaintext: bool = Field(default=False, description="Allow plain HTTP beyond loopback.")
+
+
 class EmbeddingConfig(Section):
     """Which embedding model to run."""
 
@@ -183,6 +203,10 @@ class RuntimeConfig(Section):
         default=None, description="Folder for journal and indexes; $EDGE_NODE_HOME/state/EDGE where left out."
     )
     model: LanguageModelConfig = Field(default_factory=LanguageModelConfig)
+    larger_model: LargerModelConfig | None = Field(
+        default=None,
+        description="Model on your own network for orders that nothing here understands; off by default.",
+    )
     embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
     knowledge: KnowledgeConfig = Field(default_factory=KnowledgeConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.evaluation.scoring import percentile, share
 from edge_node.evaluation.tools import CatalogueTwin, tool_node
-from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, Request, RequestKind
+from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, Request, RequestKind, TaskDraft
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import SpokenExample
     from edge_node.evaluation.command_cases import CommandCase
     from edge_node.evaluation.tools import Catalogue
-    from edge_node.messages import Draft
+    from edge_node.messages import Draft, Proposal
     from edge_node.protocols import Drafting, Embedder, LanguageModel, Progress, Understanding
 
 TIERS = ("template", "nearest", "slm")
@@ -170,9 +170,12 @@ class CommandTrial:
         if isinstance(draft, Open):
             draft = self._drafted(draft, request, drafting)
         spent_ms = (time.perf_counter() - began) * 1000
+        if isinstance(draft, TaskDraft):
+            # A case expects one call: several are not what it asks for.
+            draft = draft.drafts[-1]
         return self._outcome(case, draft, reached=reached, spent_ms=spent_ms)
 
-    def _drafted(self, matter: Open, request: Request, drafting: Drafting | None) -> Draft:
+    def _drafted(self, matter: Open, request: Request, drafting: Drafting | None) -> Proposal:
         if matter.question or drafting is None:
             reason = "a question" if matter.question else "no tier is sure"
             return NothingDraft(matter.node, reason)

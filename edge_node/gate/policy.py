@@ -72,10 +72,16 @@ class PolicyGate:
         self._stopped = stopped
         self._clock = clock
 
-    def judge(self, draft: CommandDraft, request: Request) -> Verdict:
-        """Return the verdict on a command draft; never raises for a bad draft, denies it."""
+    def judge(self, draft: CommandDraft, request: Request, *, beside: Sequence[CommandDraft] = ()) -> Verdict:
+        """Return the verdict on a command draft; never raises for a bad draft, denies it.
+
+        Args:
+            draft: The draft.
+            request: What led to it.
+            beside: Drafts of the same task that leave just before it; they count as sent.
+        """
         asked: list[RuleResult] = []
-        for result in self._rules(draft, request):
+        for result in self._rules(draft, request, beside=beside):
             asked.append(result)
             if not result.passed:
                 if result.rule == _APPROVE:
@@ -85,19 +91,33 @@ class PolicyGate:
         allowed = asked[-1].rule == _APPROVE
         return Verdict(Outcome.ALLOWED if allowed else Outcome.DENIED, tuple(asked))
 
-    def judge_approved(self, draft: CommandDraft, request: Request, *, proposed_at: float) -> Verdict:
-        """Return the verdict on a draft that a person approves: every rule as things are now, but `approve`.
+    def judge_approved(
+        self,
+        draft: CommandDraft,
+        request: Request,
+        *,
+        proposed_at: float,
+        by: str,
+        beside: Sequence[CommandDraft] = (),
+    ) -> Verdict:
+        """Return the verdict on a draft that a person approves: every rule as things are now.
+
+        `approve` holds where that person may, or where nobody has to.
 
         Args:
             draft: The draft as it was proposed.
             request: What led to it.
             proposed_at: When it was proposed, seconds since the epoch; it does not count as its own
                 predecessor.
+            by: Who approves.
+            beside: Drafts of the same task that leave just before it; they count as sent.
         """
         asked: list[RuleResult] = []
-        for result in self._rules(draft, request, proposed_at=proposed_at):
+        for result in self._rules(draft, request, proposed_at=proposed_at, beside=beside):
             if result.rule == _APPROVE:
-                return Verdict(Outcome.ALLOWED, (*asked, replace(result, passed=True)))
+                passed = result.passed or by in self.approvers(draft.node, draft.name)
+                outcome = Outcome.ALLOWED if passed else Outcome.DENIED
+                return Verdict(outcome, (*asked, replace(result, passed=passed)))
             asked.append(result)
             if not result.passed:
                 break
@@ -120,7 +140,12 @@ class PolicyGate:
         return frozenset().union(*(self._roles.get(role, ()) for role in roles))
 
     def _rules(
-        self, draft: CommandDraft, request: Request, *, proposed_at: float | None = None
+        self,
+        draft: CommandDraft,
+        request: Request,
+        *,
+        proposed_at: float | None = None,
+        beside: Sequence[CommandDraft] = (),
     ) -> Iterator[RuleResult]:
         """Yield the rules' results in their order; those after one that did not pass are not asked."""
         policy = self._policies.get(draft.node, {}).get(draft.name)
@@ -133,11 +158,12 @@ class PolicyGate:
         yield self._device(draft, policy)
         yield self._caller(draft, request)
         case = Case.of(draft, policy, self._twin)
+        before = sum(_is_again(each, case) for each in beside)
         yield from case.requirements()
         if policy.spec.limit.every is not None:
-            yield self._pace(case, policy.spec.limit.every, proposed_at=proposed_at)
+            yield self._pace(case, policy.spec.limit.every, proposed_at=proposed_at, before=before)
         if policy.spec.limit.per_hour is not None:
-            yield self._budget(case, policy.spec.limit.per_hour, proposed_at=proposed_at)
+            yield self._budget(case, policy.spec.limit.per_hour, before=before)
         if policy.spec.limit.step is not None:
             yield case.step(policy.spec.limit.step)
         stopped = self._stopped(request)
@@ -203,18 +229,18 @@ class PolicyGate:
             return f"{device}: expected to be heard within {stale_s:g} s, last heard {ago_s:.0f} s ago"
         return ""
 
-    def _budget(self, case: Case, per_hour: int, *, proposed_at: float | None) -> RuleResult:
+    def _budget(self, case: Case, per_hour: int, *, before: int) -> RuleResult:
         """Return whether the device has had fewer within the hour; an alarm's own count, and do not wait."""
         if case.draft.origin is Origin.RULE:
             return RuleResult("limit.per_hour", passed=True, reason="an alarm's own command does not wait")
         now = self._clock()
         times = self._issued(case.draft.node, case.draft.name, case.device)
-        count = sum(abs(now - at) < _HOUR_S and at != proposed_at for at in times)
+        count = before + sum(abs(now - at) < _HOUR_S for at in times)
         reason = f"{case.draft.name}: expected at most {per_hour} within an hour, came {count} before it"
         passed = count < per_hour
         return RuleResult("limit.per_hour", passed=passed, reason="" if passed else reason)
 
-    def _pace(self, case: Case, every_s: float, *, proposed_at: float | None) -> RuleResult:
+    def _pace(self, case: Case, every_s: float, *, proposed_at: float | None, before: int) -> RuleResult:
         if case.draft.origin is Origin.RULE:
             # An alarm fires once in an episode: what the node's author wrote for it must not fall to a
             # person's order of a moment ago.
@@ -222,8 +248,17 @@ class PolicyGate:
         last = self._last_issued(case.draft.node, case.draft.name, case.device)
         # After a clock was set back, the last command seems to lie ahead: that must not block for as long.
         since_s = None if last is None or last == proposed_at else abs(self._clock() - last)
+        since_s = 0.0 if before else since_s
         if since_s is None or since_s >= every_s:
             return RuleResult("limit.every", passed=True, reason=f"no other within {every_s:g} s")
         to = f" to {case.device}" if case.device else ""
         reason = f"{case.draft.name}{to}: expected {every_s:g} s after the last one, came {since_s:.1f} s"
         return RuleResult("limit.every", passed=False, reason=reason)
+
+
+def _is_again(draft: CommandDraft, case: Case) -> bool:
+    """Return whether a draft is of the same command for the same device as a case."""
+    if (draft.node, draft.name) != (case.draft.node, case.draft.name):
+        return False
+    device = next((str(draft.arguments.get(name)) for name in case.policy.device_arguments), "")
+    return device == case.device

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 MAX_HISTORY = 200
 """Decisions that are listed at once."""
-_MAX_EXPLAINED = 8
+_MAX_EXPLAINED = 16
 _MAX_NAMED = 4
 _MAX_SAID = 200
-_NAMES = ("id", "command_id", "message_id", "correlation")
+_NAMES = ("id", "command_id", "message_id", "correlation", "task")
 _LAST = "\U0010ffff"
 _SELECT = (
     "SELECT d.id, d.record, d.ended_at, c.record, c.state, c.life FROM decisions d"
@@ -44,8 +44,8 @@ def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float)
     request = decision.request
     cursor.execute(
         "INSERT INTO decisions"
-        " (id, message_id, node, kind, record, ended_at, command_id, correlation, device)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " (id, message_id, node, kind, record, ended_at, command_id, correlation, device, task)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET record = excluded.record, ended_at = excluded.ended_at",
         (
             request.id,
@@ -58,6 +58,7 @@ def put_decision(cursor: Cursor, decision: Decision, *, record: str, now: float)
             # As it is told on the bus, for bytes that are no text.
             readable(request.correlation.encode("utf-8", "surrogateescape")),
             plain(decision.command.device if decision.command else request.device),
+            request.task,
         ),
     )
 

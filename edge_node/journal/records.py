@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_node.journal.bounds import bounded
-from edge_node.messages import Command, CommandState, Draft, Expectation, Origin
+from edge_node.messages import Approval, Command, CommandState, Draft, Expectation, Origin, RuleResult
 
 if TYPE_CHECKING:
     from edge_node.messages import Decision, Message
@@ -67,6 +67,9 @@ def command_from(record: str) -> Command:
     values["origin"] = Origin(values.get("origin", Origin.MODEL))
     if values["expectation"] is not None:
         values["expectation"] = Expectation(**values["expectation"])
+    if values.get("approval") is not None:
+        rules = tuple(RuleResult(**rule) for rule in values["approval"]["rules"])
+        values["approval"] = Approval(**{**values["approval"], "rules": rules})
     return Command(**values)
 
 

@@ -108,6 +108,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX decisions_message ON decisions (message_id)",
     ),
     ("ALTER TABLE inbox ADD COLUMN expires_at REAL",),
+    (
+        "ALTER TABLE decisions ADD COLUMN task TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX decisions_task ON decisions (task) WHERE task > ''",
+    ),
 )
 
 KEPT_TABLES = {

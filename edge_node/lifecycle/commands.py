@@ -17,16 +17,26 @@ from edge_node.errors import PayloadInvalid, TransitionInvalid
 from edge_node.identifiers import new_id
 from edge_node.lifecycle.life import Life, is_open, moved
 from edge_node.lifecycle.publication import is_of, names_in, payload_of, stamp, topic_of
-from edge_node.messages import Command, CommandState, Expectation, Outcome
+from edge_node.messages import Approval, Command, CommandState, Expectation, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import CommandConfig
-    from edge_node.messages import CommandDraft, Observation, Request, Verdict
+    from edge_node.messages import CommandDraft, Observation, Request, RuleResult, Verdict
 
 HOUR_S = 3600.0
+_TASK = "task"
+_WAS_SENT = frozenset(
+    {
+        CommandState.SENT,
+        CommandState.ACKNOWLEDGED,
+        CommandState.VERIFIED,
+        CommandState.UNVERIFIED,
+        CommandState.UNKNOWN,
+    }
+)
 _FIRST = {
     Outcome.ALLOWED: CommandState.SENT,
     Outcome.DENIED: CommandState.DENIED,
@@ -111,6 +121,8 @@ class CommandLifecycle:
             user=request.user,
             trigger=request.trigger,
             decision=request.id,
+            task=request.task,
+            behind=verdict.outcome is Outcome.NEEDS_APPROVAL and verdict.rule == _TASK,
         )
         if spec is None or verdict.outcome is Outcome.DENIED:
             return moved(proposed, CommandState.DENIED, detail=verdict.reason)
@@ -119,7 +131,9 @@ class CommandLifecycle:
         with self._lock:
             command = moved(self._filled(proposed, spec), state, detail=reason)
             self._issued_at[command.node, command.name, command.device] = now
-            self._count(command)
+            if state is CommandState.SENT:
+                command = replace(command, sent_at=now)
+                self._count(command, at=now)
             self._open[command.id] = Life(command, since=now, sent_at=now)
         return command
 
@@ -139,9 +153,15 @@ class CommandLifecycle:
     def due(self, now: float) -> tuple[Command, ...]:
         """Return the commands whose state changed by the passing of time, up to `now`."""
         with self._lock:
-            lapsed = [
-                self._move(life, *life.lapse()) for life in tuple(self._open.values()) if now >= life.deadline
+            over = [life for life in self._open.values() if now >= life.deadline]
+            # A task is approved as one thing: what can no longer be approved takes the rest of it along.
+            tasks = {life.command.task for life in over if _awaits(life)} - {""}
+            over += [
+                life
+                for life in self._open.values()
+                if _awaits(life) and life.command.task in tasks and life not in over
             ]
+            lapsed = [self._move(life, *life.lapse()) for life in over]
         return tuple(lapsed)
 
     def acknowledged(self, command_id: str) -> Command | None:
@@ -161,51 +181,89 @@ class CommandLifecycle:
             detail = "it may have left before the restart, and is not sent twice"
             return self._move(life, CommandState.UNKNOWN, detail=detail)
 
-    def approve(self, command_id: str, *, user: str) -> Command:
-        """Return the command that awaited approval, now sent.
+    def approve(
+        self,
+        subject: str,
+        *,
+        user: str,
+        rules: Mapping[str, tuple[RuleResult, ...]] | None = None,
+        signed: bool = False,
+    ) -> tuple[Command, ...]:
+        """Return the commands that awaited approval under an identifier, now sent.
+
+        Args:
+            subject: Identifier of a command, or of the task that all of them are of.
+            user: Who approves.
+            rules: Command to what the gate said of it now.
+            signed: Whether the approval is signed.
 
         Raises:
-            TransitionInvalid: It does not await approval, or not any more.
+            TransitionInvalid: None awaits approval, or not any more; none is sent.
         """
         with self._lock:
-            life = self._awaiting(command_id)
-            if not self._stands(life.command):
-                expected = "one that its node would still give"
-                raise TransitionInvalid(command_id, expected=expected, came="one of an older configuration")
-            command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
-            self._issued_at[command.node, command.name, command.device] = life.since
-            return command
+            lives = self._waiting(subject)
+            for life in lives:
+                if not self._stands(life.command):
+                    expected = "one that its node would still give"
+                    came = "one of an older configuration"
+                    raise TransitionInvalid(life.command.id, expected=expected, came=came)
+            return tuple(self._release(life, user=user, rules=rules or {}, signed=signed) for life in lives)
 
-    def cancel(self, command_id: str, *, user: str) -> Command:
-        """Return the command that awaited approval, now cancelled.
+    def _release(
+        self, life: Life, *, user: str, rules: Mapping[str, tuple[RuleResult, ...]], signed: bool
+    ) -> Command:
+        now = self._clock()
+        approval = Approval(user, now, signed, rules.get(life.command.id, ()))
+        life.command = replace(life.command, approval=approval)
+        command = self._move(life, CommandState.SENT, detail=f"approved by {user}")
+        self._issued_at[command.node, command.name, command.device] = now
+        self._count(command, at=now)
+        return command
+
+    def cancel(self, subject: str, *, user: str) -> tuple[Command, ...]:
+        """Return the commands that awaited approval under an identifier, now cancelled.
+
+        That of one command stands for all of its task that wait.
 
         Raises:
-            TransitionInvalid: It does not await approval, or not any more.
+            TransitionInvalid: None awaits approval, or not any more.
         """
         with self._lock:
-            return self._move(
-                self._awaiting(command_id), CommandState.CANCELLED, detail=f"cancelled by {user}"
+            lives = self._waiting(subject)
+            task = lives[0].command.task
+            return tuple(
+                self._move(life, CommandState.CANCELLED, detail=f"cancelled by {user}")
+                for life in (self._waiting(task) if task else lives)
             )
 
-    def awaiting(self, command_id: str) -> Command:
-        """Return a command that awaits approval.
+    def awaiting(self, subject: str) -> tuple[Command, ...]:
+        """Return the commands that await approval under an identifier: a command's own, or their task's.
 
         Raises:
-            TransitionInvalid: It does not await approval, or not any more.
+            TransitionInvalid: None does, or not any more.
         """
         with self._lock:
-            return self._awaiting(command_id).command
+            return tuple(life.command for life in self._waiting(subject))
 
     def open_ids(self) -> tuple[str, ...]:
         """Return the identifiers of all commands that may still change."""
         with self._lock:
             return tuple(self._open)
 
-    def withdraw(self, commands: Iterable[Command]) -> None:
-        """Watch commands no more that ended because of an operational stop."""
+    def withdraw(self, commands: Iterable[Command]) -> tuple[Command, ...]:
+        """Watch commands no more that ended because of an operational stop, or with the last run."""
+        ended = tuple(commands)
         with self._lock:
-            for command in commands:
+            for command in ended:
                 self._open.pop(command.id, None)
+            return tuple(
+                replace(
+                    command,
+                    others_open=self._others(command)
+                    + sum(bool(command.task) and other.task == command.task for other in ended[number:]),
+                )
+                for number, command in enumerate(ended, start=1)
+            )
 
     def restore(self, commands: Iterable[Command]) -> None:
         """Watch commands again that were open before a restart; what has ended only counts as issued.
@@ -219,7 +277,9 @@ class CommandLifecycle:
                     continue
                 key = (command.node, command.name, command.device)
                 self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
-                self._count(command)
+                at = _sent_at(command)
+                if at is not None:
+                    self._count(command, at=at)
                 if is_open(command):
                     since = now if command.state is CommandState.ACKNOWLEDGED else command.created_at
                     self._open[command.id] = Life(command, since=since, sent_at=command.created_at)
@@ -230,13 +290,13 @@ class CommandLifecycle:
             return self._issued_at.get((node, name, device))
 
     def issued(self, node: str, name: str, device: str) -> tuple[float, ...]:
-        """Return when commands for a device were sent, or put before a person, within the last hour or so."""
+        """Return when commands for a device were sent within the last hour or so."""
         with self._lock:
             return tuple(self._recent.get((node, name, device), ()))
 
-    def _count(self, command: Command) -> None:
+    def _count(self, command: Command, *, at: float) -> None:
         times = self._recent.setdefault((command.node, command.name, command.device), deque())
-        times.append(command.created_at)
+        times.append(at)
         # A clock that was set back must not keep old times for ever.
         while abs(times[0] - times[-1]) > HOUR_S:
             times.popleft()
@@ -269,6 +329,20 @@ class CommandLifecycle:
             expectation=_expectation(spec, command),
         )
 
+    def _waiting(self, subject: str) -> list[Life]:
+        """Return what awaits approval under the identifier of a command or of a task."""
+        lives = [life for life in self._open.values() if life.command.task == subject and _awaits(life)]
+        return [self._awaiting(life.command.id) for life in lives if subject] or [self._awaiting(subject)]
+
+    def _others(self, command: Command) -> int:
+        """Return how many others of its task may still change."""
+        if not command.task:
+            return 0
+        return sum(
+            life.command.task == command.task and life.command.id != command.id
+            for life in self._open.values()
+        )
+
     def _awaiting(self, command_id: str) -> Life:
         life = self._open.get(command_id)
         if life is None or life.command.state is not CommandState.AWAITING_APPROVAL:
@@ -295,12 +369,24 @@ class CommandLifecycle:
         command = life.enter(state, detail=detail, at=self._clock())
         if not is_open(command):
             del self._open[command.id]
-        return command
+        return replace(command, others_open=self._others(command))
 
 
 def _device(spec: CommandConfig | None, draft: CommandDraft) -> str:
     names = (name for name, argument in spec.args.items() if argument.device) if spec else ()
     return next((str(draft.arguments[name]) for name in names if name in draft.arguments), "")
+
+
+def _awaits(life: Life) -> bool:
+    return life.command.state is CommandState.AWAITING_APPROVAL
+
+
+def _sent_at(command: Command) -> float | None:
+    """Return when a command was sent, as far as its record tells; None where it never was."""
+    if command.sent_at is not None:
+        return command.sent_at
+    # Records of earlier versions do not tell, but their states do.
+    return command.created_at if command.state in _WAS_SENT else None
 
 
 def _expectation(spec: CommandConfig, command: Command) -> Expectation | None:

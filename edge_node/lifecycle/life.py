@@ -101,6 +101,7 @@ class Life:
         self.since = at
         if state is CommandState.SENT:
             self.sent_at = at
+            self.command = replace(self.command, sent_at=at)
         return self.command
 
     def is_shown_by(self, observation: Observation) -> bool:

@@ -191,17 +191,25 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
         told.append(f"it wrote: {_one_line(model['text'])}")
     told += [f"{key}: {_one_line(str(model[key]))}" for key in ("telling", "chosen") if key in model]
     yield from _block("model", told)
+    yield from _larger(model.get("larger_model"))
+
+
+def _larger(larger: Mapping[str, Any] | None) -> Iterator[str]:
+    if not larger:
+        return
+    told = [str(larger["model"])]
+    told += [
+        f"{key}: {_one_line(str(larger[key]))}" for key in ("failed", "skipped", "text") if key in larger
+    ]
+    told += [f"{turn['role']}: {_one_line(turn['content'])}" for turn in _dicts(larger.get("prompt", ()))]
+    yield from _block("larger model", told)
 
 
 def _gate(decision: Mapping[str, Any]) -> Iterator[str]:
     verdict = decision["verdict"]
     if not verdict:
         return
-    told = [_verdict(verdict, decision)]
-    for rule in _dicts(verdict["rules"]):
-        mark = "yes" if rule["passed"] else "NO "
-        told.append(f"{mark} {rule['rule']}: {_aged(rule['reason'], decision)}")
-    yield from _block("gate", told)
+    yield from _block("gate", [_verdict(verdict, decision), *_rules(verdict["rules"], decision)])
 
 
 def _command(decision: Mapping[str, Any], command: Mapping[str, Any] | None) -> Iterator[str]:
@@ -218,10 +226,29 @@ def _command(decision: Mapping[str, Any], command: Mapping[str, Any] | None) -> 
     if expectation:
         wanted = f"{expectation['field']} = {_value(expectation['value'])}"
         told.append(f"expected of the device: {wanted} within {expectation['within_s']:g} s")
+    if command.get("task"):
+        told.append(f"one of several, under {command['task']}")
     for step in command["life"]:
         detail = f": {step['detail']}" if step["detail"] else ""
         told.append(f"{_clock(step['at'])} {step['state'].replace('_', ' ')}{detail}")
     yield from _block("command", told)
+    yield from _approval(command.get("approval"), decision)
+
+
+def _approval(approval: Mapping[str, Any] | None, decision: Mapping[str, Any]) -> Iterator[str]:
+    """Yield who let a command go, and what the gate said then."""
+    if not approval:
+        return
+    signed = ", signed" if approval["signed"] else ""
+    told = [f"by {approval['user']} at {_clock(approval['at'])}{signed}; judged again then:"]
+    yield from _block("approval", [*told, *_rules(approval["rules"], decision)])
+
+
+def _rules(rules: Sequence[Any], decision: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{'yes' if rule['passed'] else 'NO '} {rule['rule']}: {_aged(rule['reason'], decision)}"
+        for rule in _dicts(rules)
+    ]
 
 
 def _answer(draft: Mapping[str, Any]) -> Iterator[str]:

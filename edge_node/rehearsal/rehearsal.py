@@ -169,8 +169,7 @@ class Rehearsal:
         self._outlet.shut()
         self._latch.stop(user=user, reason=reason)
         ended = self._journal.withdraw(lambda _: CommandState.CANCELLED, detail=self._latch.why)
-        self._assembly.lifecycle.withdraw(ended)
-        self._tell(ended)
+        self._tell(self._assembly.lifecycle.withdraw(ended))
 
     def restart(self) -> None:
         """End the process as a power cut does and start it again; the journal and the stop are kept."""
@@ -229,7 +228,7 @@ class Rehearsal:
         self._add(result.decisions)
         self._add(decision.command for decision in result.decisions if decision.command)
         if result.operated:
-            self._add([result.operated, *filter(None, [result.operated.command])])
+            self._add([result.operated, *result.operated.commands])
         self._deliver()
 
     def _deliver(self) -> None:

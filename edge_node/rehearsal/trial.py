@@ -152,7 +152,9 @@ def _do(step: StepConfig, rehearsal: Rehearsal, node: Node) -> None:
 def _operate(rehearsal: Rehearsal, operation: str, *, command: str, user: str) -> None:
     """Let a person decide about the last command of a name that awaited approval, also once it is over."""
     waiting = [
-        each.what.id
+        each.what.task
+        if operation == "approve" and _waits_with_others(each.what, rehearsal)
+        else each.what.id
         for each in rehearsal.happenings
         if isinstance(each.what, Command)
         and each.what.name == command
@@ -160,6 +162,19 @@ def _operate(rehearsal: Rehearsal, operation: str, *, command: str, user: str) -
     ]
     body = {"command_id": waiting[-1] if waiting else "none-waits"}
     rehearsal.feed(rehearsal.topics.operation(user, operation), json.dumps(body).encode())
+
+
+def _waits_with_others(command: Command, rehearsal: Rehearsal) -> bool:
+    """Return whether others of its task waited for the same approval."""
+    together = {
+        each.what.id
+        for each in rehearsal.happenings
+        if isinstance(each.what, Command)
+        and each.what.task
+        and each.what.task == command.task
+        and each.what.state is CommandState.AWAITING_APPROVAL
+    }
+    return len(together) > 1
 
 
 def _report(rehearsal: Rehearsal, node: Node, devices: Devices) -> None:

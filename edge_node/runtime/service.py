@@ -237,6 +237,7 @@ class Service:
             twin=self._assembly.twin,
             journal=self._journal,
             reloading=self._reloading,
+            breaker=self._assembly.breaker,
         )
 
     def _open_for_business(self) -> None:
@@ -330,11 +331,10 @@ class Service:
     def _on_unknown(self, commands: Sequence[Command]) -> None:
         for command in commands:
             self._assembly.lifecycle.uncertain(command.id)
-        self._tell(commands)
+        self._tell(self._assembly.lifecycle.withdraw(commands))
 
     def _on_withdrawn(self, commands: Sequence[Command]) -> None:
-        self._assembly.lifecycle.withdraw(commands)
-        self._tell(commands)
+        self._tell(self._assembly.lifecycle.withdraw(commands))
 
     def _tell(self, commands: Sequence[Command]) -> None:
         """Write down and announce commands whose state changed outside the path of a message."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge_node.runtime.reloading import Reloading
     from edge_node.runtime.stop_line import StopLine
     from edge_node.twin import DeviceTwin
+    from edge_node.understand.larger import CircuitBreaker
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Troubles:
         twin: The devices.
         journal: The disk.
         reloading: The files of the configuration.
+        breaker: The larger model.
     """
 
     alerts: Alerts
@@ -42,6 +44,7 @@ class Troubles:
     twin: DeviceTwin
     journal: Journal
     reloading: Reloading
+    breaker: CircuitBreaker
     _met: bool = False
 
     def look(self) -> None:
@@ -59,6 +62,7 @@ class Troubles:
         deaf = connected and not self.stop_line.listening
         self.alerts.state("stop_unheard", "nobody hears a stop, so commands wait" if deaf else "")
         self.alerts.state("configuration_refused", self.reloading.trouble)
+        self.alerts.state("larger_model_down", self.breaker.trouble)
         self.alerts.send()
 
     def _disk(self) -> str:

@@ -20,6 +20,7 @@ from edge_node.knowledge.library import Library
 from edge_node.lifecycle.commands import HOUR_S, CommandLifecycle
 from edge_node.model.adapted import AdaptedModel
 from edge_node.model.catalogue import Catalogue
+from edge_node.model.chat_service import ChatService
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
 from edge_node.model.store import ModelStore
@@ -38,6 +39,7 @@ from edge_node.triggers.engine import TriggerEngine
 from edge_node.twin import DeviceTwin
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.drafting import ModelDrafting
+from edge_node.understand.larger import CircuitBreaker, LargerDrafting
 from edge_node.understand.prompts import openings
 from edge_node.version import __version__
 
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from edge_node.config.models import RuntimeConfig
     from edge_node.knowledge.building import BuildReport
     from edge_node.messages import Command, Outgoing
-    from edge_node.protocols import Embedder, LanguageModel, Progress
+    from edge_node.protocols import Drafting, Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
 
 log = structlog.get_logger(__name__)
@@ -169,6 +171,7 @@ class Assembly(Generic[Manuals]):
         preparation: What has the fixed parts of prompts ready; begun once all else runs.
         verdicts: Held for each verdict, whichever configuration it is on.
         model_queue: What waits for the model, of whichever configuration.
+        breaker: Keeps from asking the larger model while it is down, on whichever configuration.
     """
 
     pipeline: Pipeline
@@ -179,6 +182,7 @@ class Assembly(Generic[Manuals]):
     preparation: Preparation
     verdicts: threading.Lock
     model_queue: ModelQueue[Any]
+    breaker: CircuitBreaker
 
     def take_over(self, before: Assembly[Manuals]) -> Pipeline:
         """Return the pipeline, once it knows what the one before knows of devices and episodes."""
@@ -214,17 +218,15 @@ def assemble(  # noqa: PLR0913 - a part each
             episodes with `take_over`, between two messages.
         hears_since: Tells since when messages have come in, by `clock`; None while they cannot.
     """
-    runtime, nodes, limits = configuration.runtime, configuration.nodes, configuration.runtime.limits
+    runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
-    twin = DeviceTwin(nodes, limits=limits, clock=clock)
-    triggers = TriggerEngine(
-        nodes, twin=twin, topics=topics, limits=limits, clock=clock, hears_since=hears_since
-    )
+    twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
+    triggers = _triggers(configuration, twin=twin, topics=topics, clock=clock, hears_since=hears_since)
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
-    streams = Streams(announcing, publish=publish) if publish else None
-    model_queue = before.model_queue if before else ModelQueue(limits.queue, clock=clock, streams=streams)
+    model_queue = before.model_queue if before else _model_queue(runtime, announcing, publish, clock=clock)
+    breaker = before.breaker if before else CircuitBreaker(clock)
     desk = _desk(configuration, topics=topics, stop=stop, journal=journal)
     stages = Stages(
         twin=twin,
@@ -235,7 +237,7 @@ def assemble(  # noqa: PLR0913 - a part each
         triggers=triggers,
         understanding=Cascade(nodes, twin=twin, embedder=models.embedder),
         retrieval=library,
-        drafting=_drafting(nodes, twin=twin, models=models),
+        drafting=_drafting(configuration, twin=twin, models=models, breaker=breaker),
         gate=gate,
         announcing=announcing,
         journal=journal,
@@ -244,7 +246,34 @@ def assemble(  # noqa: PLR0913 - a part each
     verdicts = before.verdicts if before else threading.Lock()
     pipeline = _pipeline(stages, runtime=runtime, models=models, verdicts=verdicts)
     preparation = _preparation(nodes, models=models)
-    return Assembly(pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue)
+    return Assembly(  # in the order of its fields
+        pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue, breaker
+    )
+
+
+def _triggers(
+    configuration: Configuration,
+    *,
+    twin: DeviceTwin,
+    topics: EdgeTopics,
+    clock: SteadyClock,
+    hears_since: Callable[[], float | None],
+) -> TriggerEngine:
+    limits = configuration.runtime.limits
+    return TriggerEngine(
+        configuration.nodes, twin=twin, topics=topics, limits=limits, clock=clock, hears_since=hears_since
+    )
+
+
+def _model_queue(
+    runtime: RuntimeConfig,
+    announcing: Announcing,
+    publish: Callable[[Outgoing], None] | None,
+    *,
+    clock: SteadyClock,
+) -> ModelQueue[Any]:
+    streams = Streams(announcing, publish=publish) if publish else None
+    return ModelQueue(runtime.limits.queue, clock=clock, streams=streams)
 
 
 def _desk(
@@ -273,10 +302,21 @@ def _pipeline(
     )
 
 
-def _drafting(nodes: Sequence[Node], *, twin: DeviceTwin, models: Models) -> ModelDrafting:
-    return ModelDrafting(
+def _drafting(
+    configuration: Configuration, *, twin: DeviceTwin, models: Models, breaker: CircuitBreaker
+) -> Drafting:
+    nodes, wanted = configuration.nodes, configuration.runtime.larger_model
+    small = ModelDrafting(
         nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
     )
+    # Who changes the configuration may have mended what was down.
+    breaker.succeeded()
+    if wanted is None:
+        return small
+    service = ChatService(wanted)
+    allowed = [node.name for node in nodes if not node.spec.model.local]
+    larger = ModelDrafting(nodes, twin=twin, embedder=models.embedder, model=service)
+    return LargerDrafting(small, larger=larger, name=service.name, nodes=allowed, breaker=breaker)
 
 
 def _made_by(models: Models) -> dict[str, str]:
@@ -327,5 +367,6 @@ def take_up(
     """Return the commands that ended with the last run; what it left open and knew goes on in this one."""
     ended = (*journal.recover(), *withdraw_leftovers(stop, journal=journal))
     assembly.lifecycle.restore(journal.open_commands(ended_since=now - HOUR_S))
+    ended = assembly.lifecycle.withdraw(ended)
     remember(assembly.pipeline, twin=assembly.twin, journal=journal, now=now)
     return ended

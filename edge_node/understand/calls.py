@@ -65,6 +65,21 @@ def read_call(text: str) -> tuple[str, dict[str, Any]] | None:
     return (call["command"], arguments) if isinstance(arguments, dict) else None
 
 
+def fits(arguments: Mapping[str, Any], command: CommandConfig) -> bool:
+    """Return whether all arguments are known and of the types that the grammar would have allowed."""
+    return all(
+        name in command.args and _is_of_type(value, command.args[name]) for name, value in arguments.items()
+    )
+
+
+def _is_of_type(value: Any, argument: ArgumentConfig) -> bool:
+    if argument.device or argument.enum is not None or argument.type == "string":
+        return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    if argument.type == "boolean":
+        return isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _arguments(command: CommandConfig, devices: Sequence[str], numbers: Sequence[float]) -> dict[str, Any]:
     properties = {name: _value(argument, devices, numbers) for name, argument in command.args.items()}
     required = [

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_node.messages import NothingDraft, Open, RequestKind
+from edge_node.messages import NothingDraft, Open, RequestKind, TaskDraft
 from edge_node.understand.calls import call_text
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
+from edge_node.understand.offers import Offers
 from edge_node.understand.ordered import TemplateOrders, no_order
 from edge_node.understand.rules import Rules
+from edge_node.understand.several import SeveralOrders
 from edge_node.understand.speech import is_question, is_statement, reservation
 from edge_node.understand.talk import Talk
 from edge_node.understand.words import clean, is_readable, words_of
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.messages import CommandDraft, Draft, Request
+    from edge_node.messages import CommandDraft, Proposal, Request
     from edge_node.protocols import Embedder, Twin
 
 # Below this cosine no example is near: chat and statements stay under it, paraphrased orders above.
@@ -52,15 +54,17 @@ class Cascade:
         self._rules = Rules(nodes, twin=twin)
         self._orders = TemplateOrders(asked, twin=twin)
         self._talk = Talk(asked, twin=twin, orders=self._orders)
+        self._offers = Offers()
         self._nearest = NearestExamples(asked, embedder=embedder)
         self._examples = ExampleOrders(asked, twin=twin, embedder=embedder)
         self._examples.prepare()
+        self._several = SeveralOrders(nodes, twin=twin, orders=self._orders, examples=self._examples)
 
     def prepare(self) -> None:
         """Reckon now what the first order would else wait for."""
         self._nearest.prepare()
 
-    def draft(self, request: Request) -> Draft | Open:
+    def draft(self, request: Request) -> Proposal | Open:
         """Return a draft, or what is still open for the model."""
         if request.kind is RequestKind.ALARM:
             return self._rules.draft(request)
@@ -68,7 +72,9 @@ class Cascade:
             return NothingDraft(request.node, "an alert only tells", code="alert")
         names = (request.node,) if request.node else self._asked
         settled = self._settled(request, names)
-        self._talk.remember(request, settled, nodes=names)
+        if not isinstance(settled, TaskDraft):
+            self._offers.keep(request, settled)
+            self._talk.remember(request, settled, nodes=names)
         if settled is not None:
             return settled
         telling = is_statement(request.text) or self._orders.is_report(request, nodes=names)
@@ -76,11 +82,15 @@ class Cascade:
             return Open(request.node, question=True)
         return self._by_nearest(request, names)
 
-    def _settled(self, request: Request, names: tuple[str, ...]) -> CommandDraft | NothingDraft | None:
+    def _settled(
+        self, request: Request, names: tuple[str, ...]
+    ) -> CommandDraft | TaskDraft | NothingDraft | None:
         said = clean(request.text)
         return (
             self._refusal(request, names)
+            or self._offers.chosen(request)
             or self._orders.draft(request, said, nodes=names)
+            or self._several.draft(request, nodes=names)
             or self._talk.draft(request, nodes=names)
             or self._orders.draft(request, said, nodes=names, able=False)
             or self._orders.doubt(request, nodes=names)

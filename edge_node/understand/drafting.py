@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from edge_node.errors import ContextExceeded
 from edge_node.messages import CommandDraft, NothingDraft, Origin, RequestKind
 from edge_node.understand.answering import Answering
-from edge_node.understand.calls import NONE, call_grammar, read_call
+from edge_node.understand.calls import NONE, call_grammar, fits, read_call
 from edge_node.understand.grounding import doubt, ground_of
+from edge_node.understand.phrases import Phrases
 from edge_node.understand.prompts import MOST_DEVICES, MOST_FIELDS, command_turns
 from edge_node.understand.record import record_of
 
@@ -52,6 +53,7 @@ class ModelDrafting:
         self._twin = twin
         self._model = model
         self._adapted = dict(adapted or {})
+        self._phrases: dict[str, Phrases] = {}
         self._answering = Answering(embedder=embedder, model=model)
 
     def draft(
@@ -129,7 +131,11 @@ class ModelDrafting:
     def _ground(self, request: Request, node: Node) -> Ground:
         state = self._twin.state(node.name, request.device) if request.device else None
         fields = state.fields if state is not None else {}
-        return ground_of(request, devices=self._twin.devices(node.name), fields=fields)
+        devices = self._twin.devices(node.name)
+        phrases = self._phrases.get(node.name)
+        if phrases is None or phrases.devices != devices:
+            phrases = self._phrases[node.name] = Phrases(node, devices=devices)
+        return ground_of(request, devices=devices, fields=fields, phrases=phrases)
 
     def _read(self, generation: Generation, *, node: Node, names: Sequence[str], ground: Ground) -> Draft:
         call = read_call(generation.text) if generation.complete else None
@@ -141,6 +147,9 @@ class ModelDrafting:
         if name == NONE:
             return NothingDraft(node.name, "no command fits what was said")
         command = node.spec.commands[name]
+        if not fits(arguments, command):
+            reason = f"the model's arguments are none of {name}"
+            return NothingDraft(node.name, reason, code="not_understood")
         question = doubt(ground, name=name, command=command, arguments=arguments)
         if question:
             code = "none_fits" if ground.kind is RequestKind.ALARM else "ask_back"

@@ -74,8 +74,7 @@ class Filling:
         return tuple(
             self._sentence.words(mark.first, mark.last)
             for index, mark in enumerate(self._sentence.marks)
-            if index not in self._used
-            and not set(range(mark.first, mark.last)) <= self._covered | self._cued
+            if index not in self._used and not set(range(mark.first, mark.last)) <= self._covered | self._cued
         )
 
     def unknown(self) -> tuple[str, ...]:
@@ -116,7 +115,9 @@ class Filling:
         place = None
         if general[From.TEXT] > 0:
             # A word that says what kind of thing is meant may also say its state: "are the doors locked".
-            place = self._text(name, taken=self._covered | self._cued) or self._text(name, taken=self._covered)
+            place = self._text(name, taken=self._covered | self._cued) or self._text(
+                name, taken=self._covered
+            )
         text = self._sentence.words(*place) if place else ""
         taken = self._command.arguments[name].values.get(keys_of(text), text)
         speaks = self._candidates(name, general)
@@ -239,11 +240,7 @@ class Filling:
         for value in sorted(taught.values, key=len, reverse=True):
             for first in range(len(keys) - len(value) + 1):
                 place = range(first, first + len(value))
-                if (
-                    value
-                    and tuple(keys[first : first + len(value)]) == value
-                    and not taken & set(place)
-                ):
+                if value and tuple(keys[first : first + len(value)]) == value and not taken & set(place):
                     return first, first + len(value)
         best: tuple[float, tuple[int, int]] | None = None
         longest = max((last - first for first, last in taught.texts), default=0)

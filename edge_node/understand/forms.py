@@ -112,6 +112,8 @@ class Forms:
             self._add((*noun.split(), number), DEVICE, device, Grade.OTHERWISE)
             for word in NUMBERED:
                 self._add((*noun.split(), word, number), DEVICE, device, Grade.OTHERWISE)
+        for noun in self._called:
+            self._add(noun.split(), DEVICE, device, Grade.PART)
 
     def _learn_place(self, device: str, place: list[str], nouns: Iterable[str]) -> None:
         self._add(place, DEVICE, device, Grade.PART)
@@ -131,7 +133,8 @@ class Forms:
         for noun, members in numbered.items():
             if sorted(members) == list(range(1, len(members) + 1)) and len(members) <= len(_ORDINALS):
                 for number, device in members.items():
-                    for said in (*self.same(noun), *self._called):
+                    alone = ("one", "1") if len(numbered) == 1 else ()
+                    for said in (*self.same(noun), *self._called, *alone):
                         self._add((_ORDINALS[number - 1], *said.split()), DEVICE, device, Grade.OTHERWISE)
 
     def _values(self, name: str, values: Sequence[str], words: Mapping[str, Sequence[str]]) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import RequestKind
 from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.forms import DEVICE, Grade
 from edge_node.understand.naming import mentioned
-from edge_node.understand.values import numbers_in
+from edge_node.understand.values import digits, numbers_in
 from edge_node.understand.words import content_stems, stem, words_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_node.config.models import ArgumentConfig, CommandConfig
     from edge_node.messages import Request
+    from edge_node.understand.phrases import Phrases
 
 _BOOLEAN_WORDS = {
     True: {"on", "true", "yes", "enable", "open"},
@@ -46,8 +48,17 @@ class Ground:
     text: str
 
 
-def ground_of(request: Request, *, devices: tuple[str, ...], fields: Mapping[str, Any]) -> Ground:
-    """Return what `request` gives to stand on; `fields` are those of the device that an alarm is about."""
+def ground_of(
+    request: Request, *, devices: tuple[str, ...], fields: Mapping[str, Any], phrases: Phrases | None = None
+) -> Ground:
+    """Return what `request` gives to stand on.
+
+    Args:
+        request: A person's words, or an alarm.
+        devices: All devices there are.
+        fields: Those of the device that an alarm is about.
+        phrases: What people call the devices; None where they have no names but their own.
+    """
     if request.kind is RequestKind.ALARM:
         reported = tuple(
             value
@@ -56,8 +67,19 @@ def ground_of(request: Request, *, devices: tuple[str, ...], fields: Mapping[str
         )
         words = " ".join(str(value) for value in fields.values() if isinstance(value, str))
         return Ground(request.kind, devices, frozenset({request.device} - {""}), reported, words)
-    named, rest = mentioned(request.text, devices=devices)
-    return Ground(request.kind, devices, frozenset(named), tuple(numbers_in(rest)), rest)
+    called, text = _called(digits(request.text), phrases) if phrases else (set(), request.text)
+    named, rest = mentioned(text, devices=devices)
+    return Ground(request.kind, devices, frozenset(named | called), tuple(numbers_in(rest)), rest)
+
+
+def _called(text: str, phrases: Phrases) -> tuple[set[str], str]:
+    """Return the devices that a text names beyond doubt by what people call them, and the rest of it."""
+    rest, called = text, set()
+    for phrase in phrases.find(text):
+        if phrase.kind == DEVICE and len(phrase.values) == 1 and phrase.grade <= Grade.OTHERWISE:
+            called.add(phrase.values[0])
+            rest = rest[: phrase.start] + " " * (phrase.end - phrase.start) + rest[phrase.end :]
+    return called, rest
 
 
 def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:

@@ -38,9 +38,12 @@ _WISHED = re.compile(
     r"^(?:i(?:'d| would) like|i (?:want|need)|get|have) (?P<what>.+) (?P<verb>[a-z]+?)ed$", re.IGNORECASE
 )
 _WISH = re.compile(
-    r"^(?:i(?:'d| would) like(?: to have)?|we (?:want|need)|i wanna have|i need to have)(?! to)(?![\w'])",
+    r"^(?:i(?:'d| would) like(?: to have)?|we (?:want|need)|i wanna have|i need to have|"
+    r"(?:can|could|may) (?:i|we) (?:have|get))(?! to)(?![\w'])",
     re.IGNORECASE,
 )
+_PLEASE = re.compile(r"(?<!\w)(?:please|kindly)(?!\w)", re.IGNORECASE)
+_COULD = re.compile(r"^(?:can|could|would|will) (?!you |i |we |it )", re.IGNORECASE)
 _OWNERS = re.compile(r"(?<![\w'-])(?:its|your|their|my|our)\s+", re.IGNORECASE)
 _IN_BETWEEN = re.compile(
     r"^(.*?\w) (on|off|out|up|down|open|closed) in ((?:the )?\w+(?: \w+)?)$", re.IGNORECASE
@@ -81,6 +84,9 @@ def imperatives(text: str, *, verbs: frozenset[str]) -> list[str]:
         verb = base(mind[1].casefold(), verbs)
         return [plain(f"{verb}{text[mind.end() :]}")] if verb else []
     said = plain(text)
+    # "Could it please stop" asks for it; "could it stop" may ask whether it is able to.
+    if _PLEASE.search(text) and _COULD.match(said):
+        return [plain(_PLEASE.sub(" ", _COULD.sub("", said)))]
     wished = _WISHED.match(text.strip(" .!,")) or _WISHED.match(said)
     if wished:
         verb = base(wished["verb"].casefold(), verbs)

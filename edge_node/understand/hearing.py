@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_node.understand.correcting import amended
-from edge_node.understand.forms import DEVICE
-from edge_node.understand.habits import imperatives, plain
+from edge_node.understand.forms import DEVICE, Grade
+from edge_node.understand.habits import base, imperatives, plain
 from edge_node.understand.measures import in_numbers, in_shares, in_units
+from edge_node.understand.phrases import Phrase
 from edge_node.understand.values import digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from edge_node.understand.phrases import Phrase, Phrases
+    from edge_node.understand.phrases import Phrases
 
 _MOST_DEVICES = 4
 STANDINS = tuple(f"qqdevice{letter}" for letter in "abcd"[:_MOST_DEVICES])
@@ -29,7 +30,14 @@ _SHALL = re.compile(
     rf"^{_STANDIN} (?:should|shall|may|must|needs? to|has to|is to) (?P<rest>.+)$", re.IGNORECASE
 )
 _FIRST = re.compile(rf"^{_STANDIN} (?P<verb>[a-z]+)(?P<rest>(?: .+)?)$", re.IGNORECASE)
-_LAST = re.compile(rf"^(?P<rest>.+?) (?:(?:on|with|for|by|using) )?{_STANDIN}$", re.IGNORECASE)
+_LAST = re.compile(rf"^(?P<rest>.+?) {_STANDIN}$", re.IGNORECASE)
+_LAST_OF = re.compile(rf"^(?P<rest>.+?) (?:on|with|for|by|using) {_STANDIN}$", re.IGNORECASE)
+_PASSIVE = re.compile(
+    rf"^{_STANDIN} (?:can|may|should|must|needs to|has to|is to) (?:now )?be "
+    r"(?P<verb>[a-z]+?)ed(?P<rest>(?: .+)?)$",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(r"(?<!\w)the (?=qqdevice)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +93,20 @@ def plainer_readings(
         each
         for said in _plainer(text, phrases=phrases, verbs=verbs, units=units)
         for heard in _named(said, phrases, literal=False, strangers=strangers)
-        for each in (heard, *_framed(heard))
+        for each in (heard, *_framed(heard, verbs))
     )
+
+
+def unnamed_readings(text: str, *, phrases: Phrases) -> Iterator[Heard]:
+    """Yield orders of a sentence that names no device, with a stand-in for all where one may be missing."""
+    said = digits(plain(text))
+    if not phrases.devices or any(phrase.kind == DEVICE for phrase in phrases.find(said)):
+        return
+    heard = _marked(said, phrases.find(said), literal=False)
+    anyone = {STANDINS[0]: Phrase(DEVICE, phrases.devices, 0, 0, Grade.PART)}
+    verb, _, rest = heard.text.partition(" ")
+    for order in (f"{heard.text} {STANDINS[0]}", f"{verb} {STANDINS[0]} {rest}".rstrip()):
+        yield Heard(order, anyone, {STANDINS[0]: ""}, literal=False)
 
 
 def _once(all_heard: Iterable[Heard]) -> Iterator[Heard]:
@@ -132,16 +152,20 @@ def _marked(text: str, found: Iterable[Phrase], *, literal: bool) -> Heard:
             word = said
         pieces += [text[position : phrase.start], word]
         position = phrase.end
-    return Heard("".join((*pieces, text[position:])), named, original, literal)
+    marked = "".join((*pieces, text[position:]))
+    return Heard(marked if literal else _ARTICLE.sub("", marked), named, original, literal)
 
 
 def _is_canonical(said: str, value: str) -> bool:
     return said.casefold() in {value.casefold(), value.replace("_", " ").replace("-", " ").casefold()}
 
 
-def _framed(heard: Heard) -> Iterator[Heard]:
+def _framed(heard: Heard, verbs: frozenset[str]) -> Iterator[Heard]:
     """Yield other orders of the words: 'let it go' is 'it go' and 'go it'."""
     text = heard.text
+    passive = _PASSIVE.match(text)
+    if passive and (verb := base(passive["verb"].casefold(), verbs)):
+        yield _with(heard, f"{verb} {passive['device']}{passive['rest']}")
     for frame in (_LET, _SHALL):
         found = frame.match(text)
         if found:
@@ -150,11 +174,11 @@ def _framed(heard: Heard) -> Iterator[Heard]:
     first = _FIRST.match(text)
     if first:
         yield _with(heard, f"{first['verb']} {first['device']}{first['rest']}")
-    last = _LAST.match(text)
-    if last and not first:
-        yield _with(heard, f"{last['device']} {last['rest']}")
-        verb, _, rest = last["rest"].partition(" ")
-        yield _with(heard, f"{verb} {last['device']} {rest}".rstrip())
+    for found in (None if first else frame.match(text) for frame in (_LAST, _LAST_OF)):
+        if found:
+            yield _with(heard, f"{found['device']} {found['rest']}")
+            verb, _, rest = found["rest"].partition(" ")
+            yield _with(heard, f"{verb} {found['device']} {rest}".rstrip())
 
 
 def _with(heard: Heard, text: str) -> Heard:

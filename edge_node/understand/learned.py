@@ -49,6 +49,8 @@ class Guess:
         left: What was said and is in no argument.
         ambiguous: Whether a name may mean several devices, and nothing said tells which.
         weakest: The least certain decision on an argument, about 0 to 1.
+        runner_up: The command that is spoken for next; empty where that is none.
+        runner_up_arguments: Its arguments.
         confidence: Share of examples with such a score whose command was found without them, 0 to 1.
     """
 
@@ -62,6 +64,7 @@ class Guess:
     weakest: float = 1.0
     ambiguous: bool = False
     runner_up: str = ""
+    runner_up_arguments: Mapping[str, Any] = field(default_factory=dict)
     confidence: float = 0.0
 
 
@@ -175,6 +178,7 @@ class LearnedOrders:
             weakest=filled.weakest,
             ambiguous=filled.ambiguous,
             runner_up=runner_up,
+            runner_up_arguments=tried[1][2].arguments if len(tried) > 1 and tried[1][2] else {},
         )
 
     def nearest(

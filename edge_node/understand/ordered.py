@@ -6,6 +6,7 @@ Where words may mean several things, it says what to ask back.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Origin
@@ -20,6 +21,7 @@ from edge_node.understand.doubts import (
     quoted,
 )
 from edge_node.understand.forms import Grade
+from edge_node.understand.offers import which_of
 from edge_node.understand.speech import is_question, is_statement, without_courtesy
 from edge_node.understand.templates import Templates
 from edge_node.understand.values import digits
@@ -72,9 +74,37 @@ class TemplateOrders:
         if not found:
             return None
         if len(found) > 1:
-            calls = " or ".join(call_in_words(match.command, match.arguments) for match in found)
-            return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
+            return self._which_of(request, found, devices)
         return asked_back(request, self._completed(found[0], devices[found[0].node], request))
+
+    def _which_of(
+        self, request: Request, found: Sequence[Match], devices: Mapping[str, tuple[str, ...]]
+    ) -> NothingDraft:
+        """Return the question which of several commands is meant, with those that need nothing more said."""
+        drafts = [self._completed(match, devices[match.node], request) for match in found]
+        whole = [draft for draft in drafts if isinstance(draft, CommandDraft)]
+        if len(whole) == len(drafts):
+            return which_of(whole, node=request.node)
+        calls = " or ".join(
+            call_in_words(match.command, match.arguments) if match.is_named else match.command
+            for match in found
+        )
+        return NothingDraft(request.node, f"did you mean {calls}?", code="ask_back")
+
+    def _for_each(
+        self, match: Match, name: str, meant: Sequence[str], request: Request
+    ) -> tuple[CommandDraft, ...]:
+        """Return the command of a match for each of the devices that one of its words may mean."""
+        named = {key: phrase for key, phrase in match.named.items() if key != name}
+        drafts = [
+            self._completed(
+                replace(match, arguments={**match.arguments, name: device}, named=named),
+                self._twin.devices(match.node),
+                request,
+            )
+            for device in meant
+        ]
+        return tuple(draft for draft in drafts if isinstance(draft, CommandDraft))
 
     def doubt(self, request: Request, *, nodes: Sequence[str]) -> NothingDraft | None:
         """Return what to ask back about an order that is only a part of what was said, if there is one."""
@@ -84,7 +114,7 @@ class TemplateOrders:
         parted = [] if is_question(request.text) else parted
         for words, why in (*marked, *parted):
             found = self._templates.matches(clean(words), devices=self._devices(nodes))
-            if found and not found[0].free:
+            if found and not found[0].free and found[0].is_named:
                 call = call_in_words(found[0].command, found[0].arguments)
                 reason = f"did you mean {call}? {why}; if it is an order, say only that"
                 return NothingDraft(found[0].node, reason, code="ask_back")
@@ -124,9 +154,11 @@ class TemplateOrders:
                     reason = f"there is no {value}; there are {', '.join(devices) or 'no devices'}"
                     return NothingDraft(match.node, reason, code="ask_back")
                 meant = self._meant(match, match.named[name], request)
-                if len(meant) > 1:
+                # Of a device that was not named at all, it is asked even where there is but one.
+                if len(meant) > 1 or not match.is_named:
                     question = ask_for_argument(name, argument, devices=meant)
-                    return NothingDraft(match.node, question, code="ask_back")
+                    offers = self._for_each(match, name, meant, request)
+                    return NothingDraft(match.node, question, code="ask_back", offers=offers)
                 value = meant[0]
             if value is None and argument.optional:
                 continue
@@ -170,7 +202,7 @@ def asked_back(
         return draft
     call = call_in_words(draft.name, draft.arguments)
     reason = f"did you mean {call}? if it is an order, say it without the question mark"
-    return NothingDraft(draft.node, reason, code="ask_back")
+    return NothingDraft(draft.node, reason, code="ask_back", offers=(draft,))
 
 
 def no_order(request: Request) -> NothingDraft | None:

@@ -6,7 +6,7 @@ A phrase may mean several devices: what is wanted of them, or where it was said,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -175,8 +175,12 @@ class Phrases:
         return tuple(device for device in given if self.fits(argument, device)) or given
 
     def fits(self, argument: str, device: str) -> bool:
-        """Return whether a device is called as an argument is, or by a word that says the same."""
-        return self.noun(device) in self._forms.same(argument)
+        """Return whether a device is called as an argument is, or by a word that says the same.
+
+        An argument by whose name no device is called, such as `machine`, may be any of them.
+        """
+        nouns = self._forms.same(argument)
+        return self.noun(device) in nouns or not any(self.noun(each) in nouns for each in self.devices)
 
     def within(self, place: str, devices: Iterable[str]) -> tuple[str, ...]:
         """Return those devices that are in a place, such as a room or a floor."""
@@ -211,6 +215,9 @@ class Phrases:
                 key = corrected(key, self._spelt)
             if key not in self._literals and words and words[-1].key in self._counted:
                 key = digits(HOMOPHONES.get(key) or corrected(key, NUMBER_WORDS))
+            if key == "to" and len(words) > 1 and words[-1].key == "to" and words[-2].key in self._counted:
+                # "Pump to to 30": the first of them is the number two.
+                words[-1] = replace(words[-1], key="2")
             words.append(_Word(match[0], key, match.start(), match.end()))
         return words
 

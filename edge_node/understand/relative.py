@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_node.messages import CommandDraft, NothingDraft, Origin
-from edge_node.understand.asking import ask_for_argument, call_in_words
+from edge_node.understand.asking import ask_for_argument
 from edge_node.understand.forms import DEVICE
 from edge_node.understand.habits import plain
 from edge_node.understand.measures import in_numbers, in_units
+from edge_node.understand.offers import which_of
 from edge_node.understand.values import digits, read_number, unit_words
 from edge_node.understand.words import word_set
 
@@ -137,8 +138,7 @@ class RelativeOrders:
             return None
         drafts = [draft for draft in found if isinstance(draft, CommandDraft)]
         if len(drafts) > 1 and len(drafts) == len(found):
-            calls = " or ".join(call_in_words(draft.name, draft.arguments) for draft in drafts)
-            return NothingDraft(drafts[0].node, f"did you mean {calls}?", code="ask_back")
+            return which_of(drafts)
         return next(draft for draft in found if len(found) == 1 or isinstance(draft, NothingDraft))
 
     def _of_node(self, node: str, text: str, names: Phrases, last: str) -> list[CommandDraft | NothingDraft]:

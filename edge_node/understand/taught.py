@@ -130,9 +130,7 @@ class Command:
         self.words = {stem(token.key) for one in worked for token in one.sentence.tokens} | {
             stem(key_of(word)) for word in told
         }
-        self._spots = [
-            spot for row, one in zip(rows, worked, strict=True) for spot in _spots(int(row), one)
-        ]
+        self._spots = [spot for row, one in zip(rows, worked, strict=True) for spot in _spots(int(row), one)]
         asking = sum(is_question(one.example.utterance) for one in worked)
         self.asking = (asking + 0.5) / (len(worked) + 1)
         self.placeless = {
@@ -142,7 +140,6 @@ class Command:
             if label not in one.sources
             and not any(mark.kind in {DEVICE, *PLACES} for mark in one.sentence.marks)
         }
-
 
     def speaks(self, name: str, mark: Mark, sentence: Sentence, alike: NDArray[np.float32]) -> float:
         """Return how much the words beside a number speak for an argument, about 0 to 1."""
@@ -160,7 +157,7 @@ class Command:
 
 
 def family(name: str) -> tuple[str, ...]:
-    """Return the words of an argument's name before a unit of time: 'start_hours' and 'start_minutes' are kin."""
+    """Return the words of an argument's name before a unit of time, 'start' of both its hours and minutes."""
     words = keys_of(name)
     return words[:-1] if words and words[-1] in TIME_UNITS else words
 

@@ -27,7 +27,7 @@ from hassil.recognize import RecognizeResult, recognize_all
 from hassil.sample import sample_sentence
 
 from edge_node.errors import ConfigurationInvalid, Problem
-from edge_node.understand.hearing import STANDINS, plainer_readings, readings
+from edge_node.understand.hearing import STANDINS, plainer_readings, readings, unnamed_readings
 from edge_node.understand.phrases import Phrases
 from edge_node.understand.values import read_number, unit_words
 from edge_node.understand.words import word_set
@@ -95,6 +95,11 @@ class Match:
     named: Mapping[str, Phrase] = field(default_factory=dict)
     misfits: int = 0
 
+    @property
+    def is_named(self) -> bool:
+        """Whether every device was named; else it stands for any."""
+        return all(phrase.end for phrase in self.named.values())
+
 
 class Templates:
     """The sentence templates of some nodes, ready to match.
@@ -126,8 +131,8 @@ class Templates:
         if not text.strip() or len(text.split()) > _MOST_WORDS:
             return []
         # A node that knows the words as they were said comes before one that has to bend them.
-        # Whether a device that is not there was meant is asked only where nothing else can be.
-        for heard in (self._as_said, self._plainer, self._with_strangers):
+        # Whether a device that is not there was meant, or none was named, is asked where nothing else can be.
+        for heard in (self._as_said, self._plainer, self._with_strangers, self._without_device):
             found = [
                 match
                 for node, names in devices.items()
@@ -160,6 +165,10 @@ class Templates:
     def _with_strangers(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
         verbs, units = self._verbs[node], self._units[node]
         return plainer_readings(text, phrases=phrases, verbs=verbs, units=units, strangers=True)
+
+    def _without_device(self, text: str, phrases: Phrases, node: str) -> Iterator[Heard]:
+        del node
+        return unnamed_readings(text, phrases=phrases)
 
     def _first(self, node: str, all_heard: Iterable[Heard]) -> list[Match]:
         """Return how a node understands the first reading that it understands."""

@@ -51,8 +51,8 @@ class Unasked:
 class OpenGate(PolicyGate):
     """A gate that lets everything through for which there is a command."""
 
-    def judge(self, draft: CommandDraft, request: Request) -> Verdict:
-        verdict = super().judge(draft, request)
+    def judge(self, draft: CommandDraft, request: Request, *, beside: Sequence[CommandDraft] = ()) -> Verdict:
+        verdict = super().judge(draft, request, beside=beside)
         if verdict.rule in {"command", "arguments"}:
             return verdict
         return Verdict(Outcome.ALLOWED, (RuleResult("open", passed=True),))

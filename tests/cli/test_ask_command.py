@@ -200,6 +200,15 @@ def test_pieces_are_shown_as_they_come_and_the_answer_where_it_says_otherwise(
     assert (asked["stream"], asked["deadline"]) == (True, "10s")
 
 
+def test_where_an_order_is_said_is_told_with_it(edge: HandEdge, config: Path) -> None:
+    edge.says = [("answer", {"text": "so it is", "found": True})]
+
+    run(config, "--area", "kitchen", "light", "on")
+
+    ((_, asked),) = edge.heard
+    assert asked["context"] == {"area": "kitchen"}
+
+
 def test_who_wants_no_pieces_says_nothing_of_them(edge: HandEdge, config: Path) -> None:
     edge.says = [("answer", {"text": "so it is", "found": True})]
 

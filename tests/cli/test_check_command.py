@@ -130,3 +130,24 @@ def test_the_schemas_are_written_where_they_are_wanted(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()} == schemas()
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://127.0.0.1:11434/v1", False),
+        ("https://192.168.1.5/v1", False),
+        ("https://box.lan/v1", False),
+        ("https://203.0.113.9/v1", False),
+        ("https://8.8.8.8/v1", True),
+        ("https://api.example.com/v1", True),
+    ],
+)
+def test_a_larger_model_beyond_the_own_network_is_warned_of(folder: Path, url: str, *, warned: bool) -> None:
+    with (folder / "edge-node.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"larger_model: {{url: '{url}', model: big}}\n")
+
+    result = run(folder)
+
+    assert result.exit_code == 0
+    assert ("leaves it" in result.stderr) is warned

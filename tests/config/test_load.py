@@ -405,3 +405,46 @@ def test_a_condition_of_an_approval_is_checked_in_its_longer_spelling_too(plant:
         load(plant.runtime)
 
     assert [problem.key for problem in caught.value.problems] == ["commands.set_speed.approve.when"]
+
+
+@pytest.mark.parametrize(
+    ("larger", "key", "expected"),
+    [
+        ({"url": "192.168.1.5:11434", "model": "m"}, "larger_model.url", "http:// or https://"),
+        ({"url": "ftp://localhost/v1", "model": "m"}, "larger_model.url", "http:// or https://"),
+        ({"url": "https://me:pw@box/v1", "model": "m"}, "larger_model.url", "without user"),
+        ({"url": "http://box:99999/v1", "model": "m"}, "larger_model.url", "http:// or https://"),
+        (
+            {"url": "http://192.168.1.5:11434/v1", "model": "m"},
+            "larger_model.url",
+            "https:// beyond this machine",
+        ),
+        ({"url": "http://127.0.0.1:11434/v1"}, "larger_model.model", "model"),
+    ],
+)
+def test_a_larger_model_needs_an_address_that_can_be_trusted(
+    plant: Any, larger: dict[str, Any], key: str, expected: str
+) -> None:
+    runtime = yaml.safe_load(plant.runtime.read_text())
+    plant.runtime.write_text(yaml.safe_dump({**runtime, "larger_model": larger}))
+
+    [problem] = problems(plant.folder)
+    assert problem.key == key
+    assert expected in str(problem)
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [
+        {"url": "http://127.0.0.1:11434/v1", "model": "m"},
+        {"url": "https://box.lan/v1", "model": "m"},
+        {"url": "http://192.168.1.5:11434/v1", "model": "m", "plaintext": True},
+    ],
+)
+def test_a_larger_model_is_off_unless_it_is_named(plant: Any, larger: dict[str, Any]) -> None:
+    assert load(plant.folder).runtime.larger_model is None
+    runtime = yaml.safe_load(plant.runtime.read_text())
+    plant.runtime.write_text(yaml.safe_dump({**runtime, "larger_model": larger}))
+    named = load(plant.folder).runtime.larger_model
+    assert named is not None
+    assert named.url == larger["url"]

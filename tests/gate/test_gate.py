@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from edge_node.errors import ConditionInvalid
 from edge_node.gate import PolicyGate
 from edge_node.messages import CommandDraft, Message, Origin, Outcome, Request, RequestKind, Verdict
 from edge_node.twin import DeviceTwin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ALLOWED, DENIED, NEEDS_APPROVAL = Outcome.ALLOWED, Outcome.DENIED, Outcome.NEEDS_APPROVAL
 ARGUMENTS = {
@@ -90,8 +93,8 @@ def alarm(trigger: str, *, node: str = "pump-guard") -> Request:
     return Request("r", RequestKind.ALARM, "m", 1000.0, node=node, trigger=trigger, device="pump-1")
 
 
-def hall(**changes: Any) -> Hall:
-    made = Hall(set_speed=command(**changes))
+def hall(*, approve_by: Sequence[str] = (), **changes: Any) -> Hall:
+    made = Hall(operators={"approve": list(approve_by)}, set_speed=command(**changes))
     made.report(speed=50, c=60)
     return made
 
@@ -376,29 +379,29 @@ def proposed() -> CommandDraft:
 
 
 def test_an_approved_draft_is_judged_by_every_other_rule_again() -> None:
-    changing = hall(require=["bearing_c < 85"], approve="always")
+    changing = hall(require=["bearing_c < 85"], approve="always", approve_by=["anna"])
     assert changing.judge().outcome is NEEDS_APPROVAL
-    assert changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0).outcome is ALLOWED
+    assert changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0, by="anna").outcome is ALLOWED
 
     changing.report(speed=50, c=90)
-    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0, by="anna")
     assert (verdict.outcome, verdict.rule) == (DENIED, "require[0]")
 
     changing.report(speed=50, c=60)
     changing.stopped = "operational stop by ada"
-    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    verdict = changing.gate.judge_approved(proposed(), asked(), proposed_at=1000.0, by="anna")
     assert (verdict.outcome, verdict.rule) == (DENIED, "stop")
 
 
 def test_an_approved_draft_does_not_wait_for_itself_but_for_others() -> None:
-    waiting = hall(limit={"every": "10s"}, approve="always")
+    waiting = hall(limit={"every": "10s"}, approve="always", approve_by=["anna"])
     waiting.issued["pump-guard", "set_speed", "pump-1"] = 1000.0
     waiting.now = 1001.0
 
-    assert waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0).outcome is ALLOWED
+    assert waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0, by="anna").outcome is ALLOWED
 
     waiting.issued["pump-guard", "set_speed", "pump-1"] = 1000.5
-    verdict = waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0)
+    verdict = waiting.gate.judge_approved(proposed(), asked(), proposed_at=1000.0, by="anna")
     assert (verdict.outcome, verdict.rule) == (DENIED, "limit.every")
 
 
@@ -502,7 +505,7 @@ def test_an_alarm_needs_no_role_for_its_own_command() -> None:
 def test_who_may_not_order_may_not_have_it_approved_either() -> None:
     guarded = staffed(allow=["lead"], approve="always")
 
-    verdict = guarded.gate.judge_approved(proposed(), by("anna"), proposed_at=1000.0)
+    verdict = guarded.gate.judge_approved(proposed(), by("anna"), proposed_at=1000.0, by="anna")
     assert (verdict.outcome, verdict.rule) == (DENIED, "caller")
 
 
@@ -531,7 +534,7 @@ def test_a_condition_in_either_spelling_asks_a_person_only_where_it_holds() -> N
 
 
 def test_a_budget_is_kept_within_each_hour() -> None:
-    worn = hall(limit={"per_hour": 3})
+    worn = hall(limit={"per_hour": 3}, approve_by=["anna"])
     worn.now = 10_000.0
     worn.report(speed=50, c=60)
     worn.within_the_hour = [6_399.0, 6_401.0, 9_000.0]
@@ -542,5 +545,9 @@ def test_a_budget_is_kept_within_each_hour() -> None:
     assert (verdict.outcome, verdict.rule) == (DENIED, "limit.per_hour")
     assert verdict.reason == "set_speed: expected at most 3 within an hour, came 3 before it"
     assert worn.judge(request=alarm("overheating"), origin=Origin.RULE).outcome is ALLOWED
-    # What waits for a person counted as it was proposed, and not again.
-    assert worn.gate.judge_approved(proposed(), asked(), proposed_at=9_000.0).outcome is ALLOWED
+    # What waits for a person counts once it is sent: by then the hour may be full.
+    verdict = worn.gate.judge_approved(proposed(), asked(), proposed_at=9_000.0, by="anna")
+    assert (verdict.outcome, verdict.rule) == (DENIED, "limit.per_hour")
+    worn.within_the_hour.pop()
+    verdict = worn.gate.judge(proposed(), asked(), beside=[proposed()])
+    assert (verdict.outcome, verdict.rule) == (DENIED, "limit.per_hour")

@@ -131,8 +131,8 @@ class Yard:
         topic = TOPICS.operation(user, "approve")
         operated = self.desk.carry_out(Message(new_id(), topic, json.dumps(body).encode(), self.now))
         assert operated is not None
-        assert operated.command is not None
-        return operated.command
+        assert len(operated.commands) == 1
+        return operated.commands[0]
 
 
 @pytest.fixture

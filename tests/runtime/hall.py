@@ -136,6 +136,7 @@ class Hall:
         clock: float = 1000.0,
         spec: Mapping[str, Any] = SPEC,
         before: Hall | None = None,
+        operators: Mapping[str, Any] | None = None,
     ) -> None:
         self._turned = before._turned if before else [clock]
         self.verdicts = before.verdicts if before else threading.Lock()
@@ -151,13 +152,23 @@ class Hall:
         self.triggers = TriggerEngine(
             nodes, twin=self.twin, topics=TOPICS, limits=LimitsConfig(), clock=self.clock
         )
-        gate = PolicyGate(nodes, twin=self.twin, last_issued=self.lifecycle.last_issued, clock=self.clock)
+        runtime = RuntimeConfig.model_validate(
+            {"edge_node": 1, "edge": TOPICS.edge, "operators": dict(operators or {})}
+        )
+        gate = PolicyGate(
+            nodes,
+            twin=self.twin,
+            last_issued=self.lifecycle.last_issued,
+            issued=self.lifecycle.issued,
+            operators=runtime.operators,
+            clock=self.clock,
+        )
         latch = StopLatch(StopFile(folder), outlet=Outlet(), boot="b", clock=self.clock)
         stages = Stages(
             twin=self.twin,
             lifecycle=self.lifecycle,
             operations=OperatorDesk(
-                RuntimeConfig.model_validate({"edge_node": 1, "edge": TOPICS.edge}),
+                runtime,
                 topics=TOPICS,
                 lifecycle=self.lifecycle,
                 gate=gate,

@@ -11,8 +11,24 @@ _COVER = {"position": 100, "availability": "online"}
 _RADIATOR = {"room_c": 19.5, "wanted_c": 20, "availability": "online"}
 _DOOR = {"power": "LOCK", "lock": "locked", "availability": "online"}
 _PUMP = {"speed": 60, "bearing_c": 50.0, "vibration": 1.0, "valve": "open"}
-_ROVER = {"x": 10.0, "y": 6.0, "heading": 0.0, "speed": 0.0, "max_speed": 0.8, "battery": 80, "mode": "idle"}
-_AGV = {"order": "", "last_node": "goods_in", "driving": False, "is_paused": False, "battery": 80}
+_ROVER: dict[str, Any] = {
+    "x": 10.0,
+    "y": 6.0,
+    "heading": 0.0,
+    "speed": 0.0,
+    "max_speed": 0.8,
+    "battery": 80,
+    "mode": "idle",
+}
+_ROVER |= {"location": ""}
+_AGV: dict[str, Any] = {
+    "order": "",
+    "last_node": "goods_in",
+    "driving": False,
+    "is_paused": False,
+    "battery": 80,
+}
+_AGV |= {"charging": False}
 WORLDS: dict[str, dict[str, dict[str, Any]]] = {
     "pump-guard": {f"pump-{number}": _PUMP for number in (1, 2, 3)},
     "rover": {f"rover-{number}": _ROVER for number in (1, 2)},
@@ -39,6 +55,10 @@ class HabitsTwin:
 
     def __init__(self, node: str) -> None:
         self._world = WORLDS[node]
+
+    def keep(self, device: str) -> None:
+        """Leave only one of the machines."""
+        self._world = {device: self._world[device]}
 
     def observe(self, message: Message) -> tuple[Observation, ...]:
         del message

@@ -141,7 +141,7 @@ def test_two_commands_that_fit_equally_are_asked_back(
     draft = cascade.draft(ask("stop pump 2"))
     assert isinstance(draft, NothingDraft)
     assert draft.code == "ask_back"
-    assert draft.reason == "did you mean stop (pump pump-2) or rest (pump pump-2)?"
+    assert draft.reason == "did you mean (1) stop (pump pump-2) or (2) rest (pump pump-2)?"
 
 
 def test_a_device_that_appears_can_be_ordered_at_once_and_one_that_was_never_heard_cannot(

@@ -183,6 +183,18 @@ def test_who_said_it_is_told_why_in_words_a_person_understands(
     assert draft.code in {"ask_back", "not_understood", "none_fits", "no_device"}
 
 
+def test_a_device_that_nobody_named_is_asked_for_even_where_there_is_but_one(
+    ask: Callable[..., Request], embedder: Embedder
+) -> None:
+    twin = HabitsTwin("pump-guard")
+    twin.keep("pump-1")
+    cascade = Cascade([load_node(ROOT / "nodes" / "pump-guard")], twin=twin, embedder=embedder)
+    draft = cascade.draft(ask("open the valve"))
+    assert isinstance(draft, NothingDraft)
+    assert (draft.reason, draft.code) == ("which pump do you mean: pump-1?", "ask_back")
+    assert [offer.arguments for offer in draft.offers] == [{"pump": "pump-1"}]
+
+
 @pytest.mark.parametrize("words", STATEMENTS)
 def test_what_tells_how_things_are_never_comes_before_the_model_as_an_order(
     pumps: Cascade, ask: Callable[..., Request], words: str

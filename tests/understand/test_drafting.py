@@ -108,6 +108,23 @@ def test_a_call_with_a_part_that_nobody_said_is_asked_back(
     assert reason in draft.reason
 
 
+def test_a_device_may_be_said_by_its_alias(
+    make_node: Callable[..., Node],
+    twin: HeldTwin,
+    embedder: Embedder,
+    model: SayingModel,
+    ask: Callable[..., Request],
+) -> None:
+    node = make_node(devices={"pump-2": {"aliases": ["big bertha"]}})
+    drafting = ModelDrafting([node], twin=twin, embedder=embedder, model=model)
+    model.calls("stop", pump="pump-2")
+
+    draft, _ = drafting.draft(ask("halt big bertha right now"), ORDER, ())
+
+    assert isinstance(draft, CommandDraft)
+    assert draft.arguments == {"pump": "pump-2"}
+
+
 def test_none_stays_none(drafting: ModelDrafting, ask: Callable[..., Request]) -> None:
     draft, _ = drafting.draft(ask("pump 2, what a beauty"), ORDER, ())
     assert draft == NothingDraft("pump-guard", "no command fits what was said", "none_fits")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_node.config.loaded import Node
 from edge_node.config.models import NodeConfig
-from edge_node.messages import CommandDraft, NothingDraft, Origin
+from edge_node.messages import CommandDraft, NothingDraft, Origin, TaskDraft
 from edge_node.understand.cascade import Cascade
 from edge_node.understand.phrases import Phrases
 from edge_node.understand.spelling import corrected, one_slip
@@ -120,12 +120,24 @@ def test_several_lamps_that_may_be_meant_are_asked_back_by_name(
     house: Cascade, ask: Callable[..., Request]
 ) -> None:
     draft = house.draft(ask("turn on the light"))
-    assert draft == NothingDraft("house", "which lamp do you mean: zb-17, zb-18, zb-19?", "ask_back")
+    assert isinstance(draft, NothingDraft)
+    assert (draft.reason, draft.code) == ("which lamp do you mean: zb-17, zb-18, zb-19?", "ask_back")
+    assert [offer.arguments["lamp"] for offer in draft.offers] == ["zb-17", "zb-18", "zb-19"]
+
+
+def test_the_one_that_is_meant_may_be_chosen_by_its_place(
+    house: Cascade, ask: Callable[..., Request]
+) -> None:
+    house.draft(ask("turn on the light"))
+    chosen = house.draft(ask("the last one"))
+    assert isinstance(chosen, CommandDraft)
+    assert (chosen.name, chosen.arguments) == ("on", {"lamp": "zb-19"})
 
 
 def test_two_lamps_of_one_floor_are_asked_back(house: Cascade, ask: Callable[..., Request]) -> None:
     draft = house.draft(ask("turn on the downstairs light"))
-    assert draft == NothingDraft("house", "which lamp do you mean: zb-17, zb-18?", "ask_back")
+    assert isinstance(draft, NothingDraft)
+    assert (draft.reason, draft.code) == ("which lamp do you mean: zb-17, zb-18?", "ask_back")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +157,32 @@ def test_a_group_of_devices_is_found_by_its_noun_and_its_place(
 ) -> None:
     groups = phrases.groups(words)
     assert [group.values for group in groups] == ([devices] if devices else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "lamps"),
+    [
+        ("turn on all lights downstairs", ["zb-17", "zb-18"]),
+        ("please turn on all of the lamps", ["zb-17", "zb-18", "zb-19"]),
+        ("turn on both lights downstairs", ["zb-17", "zb-18"]),
+        ("turn on every light downstairs and the study lamp", ["zb-17", "zb-18", "zb-19"]),
+    ],
+)
+def test_an_order_to_all_of_a_place_is_one_to_each_of_them(
+    house: Cascade, ask: Callable[..., Request], words: str, lamps: list[str]
+) -> None:
+    draft = house.draft(ask(words))
+    assert isinstance(draft, TaskDraft), draft
+    assert [(each.name, each.arguments["lamp"]) for each in draft.drafts] == [("on", lamp) for lamp in lamps]
+
+
+@pytest.mark.parametrize("words", ["turn on both lights", "turn on both lights and the garden"])
+def test_all_is_asked_back_where_it_is_not_plain_which_are_meant(
+    house: Cascade, ask: Callable[..., Request], words: str
+) -> None:
+    draft = house.draft(ask(words))
+    assert isinstance(draft, NothingDraft), draft
+    assert draft.code == "ask_back"
 
 
 @pytest.mark.parametrize(
