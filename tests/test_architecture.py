@@ -31,9 +31,12 @@ DOORS = {
     "onnxruntime": {"model/session.py"},
     # A client of paho and what it is used for; the bare client is what the bus is measured by.
     "paho": {"bus/connection.py", "bus/frugal.py", "bench/bare.py"},
+    "peft": {"tuning/training.py"},
     "pypdf": {"knowledge/pdf.py"},
     "sqlite3": {"database.py"},
     "tokenizers": {"model/tokens.py"},
+    "torch": {"tuning/training.py"},
+    "transformers": {"tuning/training.py"},
     "uuid_utils": {"identifiers.py"},
     "watchfiles": {"config/watching.py"},
     "yaml": {"config/source.py"},

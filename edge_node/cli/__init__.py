@@ -34,6 +34,7 @@ _COMMANDS = {
     "knowledge": ("edge_node.cli.knowledge", "knowledge", "Build and search the index of the manuals."),
     "acl": ("edge_node.cli.acl", "acl", "Print the broker's access list."),
     "eval": ("edge_node.cli.eval", "evaluate", "Measure retrieval and answers against known ones."),
+    "tune": ("edge_node.cli.tune", "tune", "Train the language model on the commands of a node."),
     "bench": ("edge_node.cli.bench", "bench", "Measure on this machine."),
 }
 

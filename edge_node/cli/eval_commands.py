@@ -15,10 +15,13 @@ from rich.table import Table
 
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
-from edge_node.config.loaded import Configuration
-from edge_node.config.runtime_file import RuntimeConfig
+from edge_node.config.loaded import Configuration, Node
+from edge_node.config.models import LanguageModelConfig, NodeConfig, RuntimeConfig
+from edge_node.config.node_file import NodeModelConfig
+from edge_node.errors import MeasureInvalid
 from edge_node.evaluation.command_cases import CommandFiles
 from edge_node.evaluation.commands import TIERS, CommandTrial, command_figures
+from edge_node.evaluation.tools import NODE
 from edge_node.runtime.wiring import load_embedder, load_models
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from edge_node.evaluation.commands import CommandFigures, CommandOutcome
     from edge_node.protocols import Embedder, LanguageModel, Progress
 
+_NO_ADAPTER = "none"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -50,15 +54,22 @@ def _tiers(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.option(
     "--tiers", metavar="NAMES", default=",".join(TIERS), callback=_tiers, help="Tiers that may propose."
 )
+@click.option(
+    "--adapter",
+    metavar="DIR",
+    default="",
+    help="Adapter of the language model: its file or folder, or `none`. Default: the one that ships, if any.",
+)
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N cases.")
 @click.option("--verbose", is_flag=True, help="Print each sentence that came out wrong.")
 @json_option
-def commands(
+def commands(  # noqa: PLR0913 - an option each
     tools: Path | None,
     examples: Path | None,
     cases: Path,
     implied: tuple[str, ...],
     tiers: tuple[str, ...],
+    adapter: str,
     limit: int | None,
     *,
     verbose: bool,
@@ -76,12 +87,13 @@ def commands(
       edge-node eval commands --tools tools.json --cases cases.jsonl
       edge-node eval commands --tools tools.json --examples dev.jsonl --cases test.jsonl --json
       edge-node eval commands --cases cases.jsonl --tiers template,nearest --verbose
+      edge-node eval commands --tools tools.json --cases held.jsonl --adapter nodes/pump-guard
     """
     files = CommandFiles(tools)
     given = files.examples(examples) if examples else ()
     said = files.cases(cases)[:limit]
     with progress_bars() as progress:
-        embedder, model = _load(tiers, progress=progress)
+        embedder, model = _load(tiers, adapter=adapter, progress=progress)
         trial = CommandTrial(
             embedder=embedder,
             model=model,
@@ -102,12 +114,27 @@ def commands(
     _print(figures)
 
 
-def _load(tiers: tuple[str, ...], *, progress: Progress) -> tuple[Embedder, LanguageModel | None]:
-    configuration = Configuration(RuntimeConfig(edge_node=1, edge="eval"), (), Path("edge-node.yaml"))
+def _load(
+    tiers: tuple[str, ...], *, adapter: str, progress: Progress
+) -> tuple[Embedder, LanguageModel | None]:
+    shipped = RuntimeConfig(edge_node=1, edge=NODE, model=LanguageModelConfig(adapter=adapter != _NO_ADAPTER))
     if "slm" not in tiers:
-        return load_embedder(configuration, progress=progress), None
-    models = load_models(configuration, progress=progress)
-    return models.embedder, models.language
+        return load_embedder(Configuration(shipped, (), Path("edge-node.yaml")), progress=progress), None
+    named = str(_adapter_file(Path(adapter))) if adapter not in ("", _NO_ADAPTER) else ""
+    node = Node(NodeConfig(edge_node=1, name=NODE, model=NodeModelConfig(adapter=named)), Path.cwd())
+    models = load_models(Configuration(shipped, (node,), Path("edge-node.yaml")), progress=progress)
+    return models.embedder, models.adapted.get(NODE) or models.usual or models.language
+
+
+def _adapter_file(path: Path) -> Path:
+    """Return the adapter that a path names: a file, or the one in a folder."""
+    found = sorted(path.glob("*.onnx_adapter")) if path.is_dir() else [path]
+    if len(found) != 1 or not found[0].is_file():
+        came = ", ".join(file.name for file in found) if path.is_dir() else "no file"
+        raise MeasureInvalid(
+            path, expected="an .onnx_adapter file, or a folder with one", came=came or "none"
+        )
+    return found[0].resolve()
 
 
 def _told(outcome: CommandOutcome) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class LanguageModelConfig(Section):
         default=60.0,
         description="How long a request may wait and run; then it is dropped and told, never decided late.",
     )
+    adapter: bool = Field(
+        default=True,
+        description="Whether commands of nodes without an adapter of their own run with one that ships.",
+    )
     prefixes: Bytes = Field(
         default=256 * 1024 * 1024,
         description="Disk that the beginnings of prompts, once read, may take; a node needs 23 kB a token.",

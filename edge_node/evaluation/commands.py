@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from edge_node.config.loaded import SpokenExample
+    from edge_node.config.loaded import Node, SpokenExample
     from edge_node.evaluation.command_cases import CommandCase
     from edge_node.evaluation.tools import Catalogue
     from edge_node.messages import Draft, Proposal
@@ -118,6 +118,7 @@ class CommandTrial:
         tiers: The tiers that may propose.
         implied: Arguments that `exact_spoken` leaves out.
         folder: Folder of the node in memory.
+        node: The node that all sentences are said to; None makes one of the tools of each case.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ class CommandTrial:
         tiers: Collection[str] = TIERS,
         implied: Collection[str] = (),
         folder: Path,
+        node: Node | None = None,
     ) -> None:
+        self._node = node
         self._embedder = embedder
         self._model = model
         self._examples = examples
@@ -184,7 +187,10 @@ class CommandTrial:
     def _made(self, case: CommandCase) -> tuple[Understanding, Drafting | None]:
         if self._parts is None or self._world != case.world:
             nodes = [
-                tool_node(case.tools, catalogue=case.catalogue, examples=self._examples, folder=self._folder)
+                self._node
+                or tool_node(
+                    case.tools, catalogue=case.catalogue, examples=self._examples, folder=self._folder
+                )
             ]
             twin = CatalogueTwin(case.catalogue)
             drafting = None

@@ -38,13 +38,14 @@ _TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2
 _LARGEST_HEAD = 10_000_000
 
 
-def convert_adapter(folder: Path, path: Path, *, base: Path) -> None:
+def convert_adapter(folder: Path, path: Path, *, base: Path, half: bool = False) -> None:
     """Write the adapter that PEFT left in a folder as one for a built model.
 
     Args:
         folder: Holds adapter_config.json and adapter_model.safetensors.
         path: The .onnx_adapter file to write; it appears only once it is whole.
         base: Folder of the built model.
+        half: Whether it is kept in 16 bits, at half the size.
 
     Raises:
         ModelCorrupt: A file of the folder is missing or cannot be read.
@@ -56,7 +57,7 @@ def convert_adapter(folder: Path, path: Path, *, base: Path) -> None:
     scale = _scale(folder / _CONFIGURATION)
     pairs = _pairs(folder / _WEIGHTS, scale=scale)
     parameters = _Layout(folder / _WEIGHTS, manifest=manifest, decoder=manifest.decoder).packed(pairs)
-    write_adapter(path, parameters=parameters, base=manifest.base)
+    write_adapter(path, parameters=parameters, base=manifest.base, half=half)
 
 
 class _Layout:

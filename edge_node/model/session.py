@@ -106,19 +106,37 @@ def read_adapter(path: Path) -> Adapter:
         raise ModelCorrupt(path, expected="an adapter", came="no file")
     try:
         found = onnxruntime.AdapterFormat.read_adapter(str(path))
-        parameters = dict(found.get_parameters())
+        given = dict(found.get_parameters())
     except (*_FAULTS, RuntimeError, ValueError) as error:
         raise ModelCorrupt(path, expected="an .onnx_adapter file", came=_first_line(error)) from error
     # The library lays arrays over the file without asking whether they end within it.
-    if sum(value.tensor_size_in_bytes() for value in parameters.values()) > path.stat().st_size:
+    if sum(value.tensor_size_in_bytes() for value in given.values()) > path.stat().st_size:
         raise ModelCorrupt(path, expected="an .onnx_adapter file", came="matrices larger than the file")
+    parameters = {name: _in_float(value) for name, value in given.items()}
     return Adapter(path, int(found.get_model_version()), parameters)
 
 
-def write_adapter(path: Path, *, parameters: Mapping[str, NDArray[np.float32]], base: int) -> None:
-    """Write an adapter in ONNX Runtime's own format; it appears only once it is whole."""
+def _in_float(value: onnxruntime.OrtValue) -> onnxruntime.OrtValue:
+    """Return a matrix in 32 bits, in which it is run; a file may hold it in 16."""
+    if value.data_type() != "tensor(float16)":
+        return value
+    return onnxruntime.OrtValue.ortvalue_from_numpy(value.numpy().astype(np.float32))
+
+
+def write_adapter(
+    path: Path, *, parameters: Mapping[str, NDArray[np.float32]], base: int, half: bool = False
+) -> None:
+    """Write an adapter in ONNX Runtime's own format; it appears only once it is whole.
+
+    Args:
+        path: The .onnx_adapter file.
+        parameters: Matrices by the names of the inputs they belong to.
+        base: Number of the base model.
+        half: Whether the file holds them in 16 bits, at half the size.
+    """
+    kind = np.float16 if half else np.float32
     values = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, np.float32))
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, kind))
         for name, each in parameters.items()
     }
     whole = onnxruntime.AdapterFormat()

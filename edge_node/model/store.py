@@ -137,11 +137,19 @@ class ModelStore:
             ModelError: The model is not built, or cannot be run.
         """
         place = self._place(name)
-        source = next((path for path in place.sources if path.suffix == ".gguf"), None)
+        source = _gguf(place)
         if source is None:
             return None
         with alone(place, progress=progress):
             return measure_build(place.ready, gguf=source, threads=threads)
+
+    def gguf(self, name: str) -> Path | None:
+        """Return the GGUF file that a model is built from, or None where it is built from something else.
+
+        Raises:
+            ModelUnknown: The catalogue has no such model.
+        """
+        return _gguf(self._place(name))
 
     def report(self, name: str) -> BuildReport | None:
         """Return what was measured of a build; None where nothing was.
@@ -214,6 +222,10 @@ class ModelStore:
         # The digest tells apart two files of one name, and a file that was replaced by another.
         folder = self._folder / f"{path.stem}-{digest[:12]}"
         return Place(name, folder, sources={path: digest})
+
+
+def _gguf(place: Place) -> Path | None:
+    return next((path for path in place.sources if path.suffix == ".gguf"), None)
 
 
 def _sources(entry: ModelEntry) -> tuple[ModelFile, ...]:

@@ -1,6 +1,6 @@
 """Has the fixed parts of prompts ready before anybody asks.
 
-Knows the language model and the turns that open chats; knows nothing of nodes or of what is asked.
+Knows language models and the turns that open chats; knows nothing of nodes or of what is asked.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ class Preparation:
     """A thread that takes up or reads one beginning after the other; requests come in between.
 
     Args:
-        model: The language model.
-        turns: The turns that open chats.
+        turns: The turns that open chats, each with the language model that is asked there.
     """
 
-    def __init__(self, model: LanguageModel, turns: Sequence[Turn]) -> None:
-        self._model = model
+    def __init__(self, turns: Sequence[tuple[LanguageModel, Turn]]) -> None:
         self._turns = tuple(turns)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="preparation")
@@ -46,10 +44,10 @@ class Preparation:
             self._thread.join()
 
     def _run(self) -> None:
-        for turn in self._turns:
+        for model, turn in self._turns:
             if self._stop.is_set():
                 return
             try:
-                self._model.prepare(turn)
+                model.prepare(turn)
             except ModelError as error:  # the request that needs it will say so too
                 _log.warning("prefix_not_prepared", reason=str(error))

@@ -23,11 +23,13 @@ from edge_node.model.catalogue import Catalogue
 from edge_node.model.chat_service import ChatService
 from edge_node.model.embedding import MiniLmEmbedder
 from edge_node.model.language_model import OnnxLanguageModel
+from edge_node.model.manifest import read_manifest
 from edge_node.model.store import ModelStore
 from edge_node.operations import OperatorDesk
 from edge_node.paths import models_folder, prefixes_folder
 from edge_node.pipeline import Pipeline, Stages
 from edge_node.protocols import Retrieval
+from edge_node.runtime.adapters import adapters_of
 from edge_node.runtime.model_queue import ModelQueue
 from edge_node.runtime.preparation import Preparation
 from edge_node.runtime.remembering import remember
@@ -69,12 +71,14 @@ class Models:
         language: Text to text under a grammar.
         embedder: Sentences to vectors.
         adapted: The language model with the adapters of nodes, by the nodes' names.
+        usual: The language model for commands of nodes that are not in `adapted`; None for the plain one.
         names: Which ones they are, with their hashes.
     """
 
     language: LanguageModel
     embedder: Embedder
     adapted: Mapping[str, LanguageModel] = field(default_factory=dict)
+    usual: LanguageModel | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,23 +93,23 @@ def load_models(configuration: Configuration, *, progress: Progress) -> Models:
     """
     wanted = configuration.runtime.model
     folder = _intact(wanted.name, progress=progress)
-    adapters = {
-        node.name: node.folder / node.spec.model.adapter
-        for node in configuration.nodes
-        if node.spec.model.adapter
-    }
+    base = read_manifest(folder).base
+    adapters = adapters_of(configuration.nodes, base=base, shipped=wanted.adapter)
     language = OnnxLanguageModel.open(
         folder,
         context=wanted.context,
         threads=_threads(configuration),
         prefixes=prefixes_folder(),
         prefix_bytes=wanted.prefixes,
-        adapters=adapters,
+        adapters=adapters.files,
     )
-    adapted = {name: AdaptedModel(language, adapter=name) for name in adapters}
+    by_name = {name: AdaptedModel(language, adapter=name) for name in adapters.files}
+    adapted = {node: by_name[name] for node, name in adapters.of.items()}
     embedder = load_embedder(configuration, progress=progress)
     names = {"language_model": f"{wanted.name} sha256 {language.digest}", "embedding": embedder.name}
-    return Models(language, embedder, adapted=adapted, names=names)
+    if adapters.files:
+        names["adapters"] = adapters.told()
+    return Models(language, embedder, adapted=adapted, usual=by_name.get(adapters.usual), names=names)
 
 
 def load_embedder(configuration: Configuration, *, progress: Progress) -> Embedder:
@@ -307,7 +311,11 @@ def _drafting(
 ) -> Drafting:
     nodes, wanted = configuration.nodes, configuration.runtime.larger_model
     small = ModelDrafting(
-        nodes, twin=twin, embedder=models.embedder, model=models.language, adapted=models.adapted
+        nodes,
+        twin=twin,
+        embedder=models.embedder,
+        model=models.language,
+        adapted={node.name: _commanding(node.name, models) for node in nodes},
     )
     # Who changes the configuration may have mended what was down.
     breaker.succeeded()
@@ -319,13 +327,19 @@ def _drafting(
     return LargerDrafting(small, larger=larger, name=service.name, nodes=allowed, breaker=breaker)
 
 
+def _commanding(node: str, models: Models) -> LanguageModel:
+    return models.adapted.get(node) or models.usual or models.language
+
+
 def _made_by(models: Models) -> dict[str, str]:
     return {"edge_node": __version__, **models.names}
 
 
 def _preparation(nodes: Sequence[Node], *, models: Models) -> Preparation:
-    plain = [node for node in nodes if node.name not in models.adapted]
-    return Preparation(models.language, openings(plain))
+    # One model after the other: each change of the adapter gives up what was read last.
+    turns = [(models.language, turn) for turn in openings([])]
+    turns += [(_commanding(node.name, models), turn) for node in nodes for turn in openings([node])[:-1]]
+    return Preparation(turns)
 
 
 def _gate(

@@ -55,8 +55,7 @@ class CompoundOrders:
     """Sentences that hold several orders.
 
     Args:
-        mentions: Gives the devices that a text (numbers in digits) names, with their first character and one past
-            the last, from left to right.
+        mentions: Gives the devices that a text (numbers in digits) names, and where, from left to right.
         groups: Gives the places of a sentence (numbers in digits) that mean several devices.
         conflict: Gives why two commands contradict each other, or nothing where they do not.
     """

@@ -7,6 +7,7 @@ model writes is traced back to what was said before it counts.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_node.errors import ContextExceeded
@@ -22,11 +23,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.messages import Draft, Generation, Open, Passage, Request, Turn
+    from edge_node.messages import Draft, Generation, Grammar, Open, Passage, Request, Turn
     from edge_node.protocols import Attention, Embedder, LanguageModel, Twin
     from edge_node.understand.grounding import Ground
 
 _MOST_TOKENS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What is put before the model for one request.
+
+    Attributes:
+        node: The node whose commands come into question.
+        names: Names of those commands.
+        ground: What was said to stand on.
+        turns: The prompt.
+        grammar: What the answer must be a sentence of.
+        left_out: How much of what did not fit the context.
+    """
+
+    node: Node
+    names: tuple[str, ...]
+    ground: Ground
+    turns: tuple[Turn, ...]
+    grammar: Grammar
+    left_out: Mapping[str, int]
 
 
 class ModelDrafting:
@@ -67,21 +89,27 @@ class ModelDrafting:
         """Return a draft and what the model read and wrote; raises as `Drafting.draft` does."""
         if matter.question:
             return self._answering.draft(request, matter, passages, attention=attention)
+        laid = self.lay(request, matter)
+        if laid is None:
+            return NothingDraft(matter.node, "no command comes into question"), {}
+        model = self._adapted.get(matter.node, self._model)
+        check = attention.check if attention else None
+        generation = model.generate(laid.turns, grammar=laid.grammar, max_tokens=_MOST_TOKENS, check=check)
+        record = record_of(laid.turns, generation) | ({"left_out": laid.left_out} if laid.left_out else {})
+        return self._read(generation, laid), record
+
+    def lay(self, request: Request, matter: Open) -> Laid | None:
+        """Return what is put before the model for a command, or None where no command comes into question.
+
+        Training goes through here too, so that a model learns to answer the very prompts it will get.
+
+        Raises:
+            ContextExceeded: Not even one device fits.
+        """
         node = self._nodes.get(matter.node)
         names = [name for name in matter.commands if node is not None and name in node.spec.commands]
         if node is None or not names:
-            return NothingDraft(matter.node, "no command comes into question"), {}
-        return self._command(request, matter, node=node, names=names, attention=attention)
-
-    def _command(
-        self,
-        request: Request,
-        matter: Open,
-        *,
-        node: Node,
-        names: Sequence[str],
-        attention: Attention | None,
-    ) -> tuple[Draft, Mapping[str, object]]:
+            return None
         ground = self._ground(request, node)
         # Only a device that was named can be meant; where none was, all are shown, and the answer asks back.
         devices = sorted(ground.named) or list(ground.devices)
@@ -89,12 +117,10 @@ class ModelDrafting:
             request, matter, node=node, devices=devices, named=sorted(ground.named)
         )
         commands = {name: node.spec.commands[name] for name in names}
-        grammar = call_grammar(commands, devices=devices, numbers=ground.numbers)
-        model = self._adapted.get(node.name, self._model)
-        check = attention.check if attention else None
-        generation = model.generate(turns, grammar=grammar, max_tokens=_MOST_TOKENS, check=check)
-        record = record_of(turns, generation) | ({"left_out": left_out} if left_out else {})
-        return self._read(generation, node=node, names=names, ground=ground), record
+        # An alarm names the values of its device, which need not be words that stand together.
+        text = "" if ground.kind is RequestKind.ALARM else ground.text
+        grammar = call_grammar(commands, devices=devices, numbers=ground.numbers, text=text)
+        return Laid(node, tuple(names), ground, tuple(turns), grammar, left_out)
 
     def _prompt(
         self, request: Request, matter: Open, *, node: Node, devices: Sequence[str], named: Sequence[str]
@@ -137,7 +163,8 @@ class ModelDrafting:
             phrases = self._phrases[node.name] = Phrases(node, devices=devices)
         return ground_of(request, devices=devices, fields=fields, phrases=phrases)
 
-    def _read(self, generation: Generation, *, node: Node, names: Sequence[str], ground: Ground) -> Draft:
+    def _read(self, generation: Generation, laid: Laid) -> Draft:
+        node, names, ground = laid.node, laid.names, laid.ground
         call = read_call(generation.text) if generation.complete else None
         if call is None or (call[0] != NONE and call[0] not in names):
             return NothingDraft(

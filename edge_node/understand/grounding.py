@@ -85,8 +85,17 @@ def _called(text: str, phrases: Phrases) -> tuple[set[str], str]:
 def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:
     """Return what to ask back about a call before it may count as said, or '' where every part of it was.
 
-    Nothing may be in the call that was not said, and no device or number said may be left out of it.
+    Nothing may be in the call that was not said, no device or number said may be left out of it, and one word
+    at least must be one by which the command is known.
     """
+    question = unsaid(ground, name=name, command=command, arguments=arguments)
+    if question or ground.kind is RequestKind.ALARM or _names_command(name, command, ground.text):
+        return question
+    return f"did you mean {call_in_words(name, arguments)}?"
+
+
+def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapping[str, Any]) -> str:
+    """Return what to ask back where a call holds what was not said, or leaves out what was, or ''."""
     for key, argument in command.args.items():
         value = arguments.get(key, argument.default)
         if value is None and argument.optional:
@@ -96,16 +105,15 @@ def doubt(ground: Ground, *, name: str, command: CommandConfig, arguments: Mappi
     if ground.kind is RequestKind.ALARM:
         return ""
     used = [value for value in arguments.values() if not isinstance(value, bool)]
+    # A number within a text that was taken as it stands is not left out: 'the meeting of 4 May'.
+    within = [number for value in used if isinstance(value, str) for number in numbers_in(value)]
+    used += within
     left = [device for device in sorted(ground.named) if device not in used]
     left += [f"{number:g}" for number in ground.numbers if number not in used]
-    numeric = sum(argument.type in {"integer", "number"} for argument in command.args.values())
+    numeric = sum(argument.type in {"integer", "number"} for argument in command.args.values()) + len(within)
     if not left and len(ground.numbers) > max(1, numeric):
         left += [f"{number:g}" for number in ground.numbers[numeric:]]
-    if left:
-        return f"what about {', '.join(left)}? say one order at a time"
-    if not _names_command(name, command, ground.text):
-        return f"did you mean {call_in_words(name, arguments)}?"
-    return ""
+    return f"what about {', '.join(left)}? say one order at a time" if left else ""
 
 
 def _said(value: Any, argument: ArgumentConfig, ground: Ground) -> bool:

@@ -114,5 +114,5 @@ def _argument(name: str, argument: ArgumentConfig) -> str:
         kind += f" {argument.minimum:g} to {argument.maximum:g}"
     unit = f" {argument.unit}" if argument.unit else ""
     meaning = f", {argument.description}" if argument.description else ""
-    may = ", may be left out" if argument.default is not None else ""
+    may = ", may be left out" if argument.default is not None or argument.optional else ""
     return f"{name} ({kind}{unit}{meaning}{may})"

@@ -54,6 +54,13 @@ _RESERVED = word_set(
     suppose imagine pretend maybe perhaps almost told tells reads writes wrote shouted
     quote unquote translate"""
 )
+_INQUIRING = word_set(
+    """get gets find finds search searches lookup look list lists show shows tell tells check checks calculate
+    calculates compute computes convert converts determine determines estimate estimates retrieve retrieves
+    fetch fetches query queries predict predicts analyze analyse identify identifies translate translates
+    define defines compare compares solve solves evaluate evaluates returns provides"""
+)
+_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 # Who ends a deed does not order it: "stop turning it off".
 _ENDING_A_DEED = re.compile(r"(?<!\w)(?:stop|quit|cease|keep from) \w{2,}ing(?!\w)", re.IGNORECASE)
 _TELLING = word_set("is are was were isn't aren't it's that's has had been seems looks sounds")
@@ -77,6 +84,14 @@ def is_question(text: str) -> bool:
 def is_statement(text: str) -> bool:
     """Return whether `text` tells how something is; orders have no such verb."""
     return not _TELLING.isdisjoint(words_of(text))
+
+
+def only_asks(name: str, description: str) -> bool:
+    """Return whether a command only fetches or reckons something, by its own words."""
+    parts = _PART.findall(name)
+    return any(part.casefold() in _INQUIRING for part in parts) or (
+        next(iter(words_of(description)), "") in _INQUIRING
+    )
 
 
 def without_greeting(text: str) -> str:

@@ -46,6 +46,7 @@ _SPOKEN_BOOLEANS = {True: ("on", "true", "yes", "enabled"), False: ("off", "fals
 _MOST_WORDS = 40
 # Sampling walks the alternatives in order; so many are looked at so that the kept ones differ.
 _SAMPLES_SEEN = 240
+_PHRASINGS = 2000
 _REFERENCE = re.compile(r"(?<!\\)\{([^{}:@]+)(?::[^{}]+)?\}")
 
 
@@ -234,6 +235,15 @@ def sample(command: CommandConfig, *, limit: int) -> list[tuple[str, dict[str, A
         said = {name: values[name] for name in _REFERENCE.findall(template) if name in values}
         pairs.extend((sentence, said) for sentence in sentences[::step][:per_template])
     return pairs[:limit]
+
+
+def phrasings(template: str, command: CommandConfig) -> list[str]:
+    """Return the sentences that a template allows, `_PHRASINGS` at most; '{argument}' stands for a value."""
+    lists = {
+        name: TextSlotList.from_tuples([(f"{{{name}}}", name)], allow_template=False) for name in command.args
+    }
+    sampled = islice(sample_sentence(parse_sentence(template), lists), _PHRASINGS)
+    return list(dict.fromkeys(" ".join(text.split()) for text in sampled))
 
 
 def _check(node: Node) -> None:

@@ -54,7 +54,7 @@ class Reading:
 def test_every_opening_is_read_and_one_that_cannot_be_is_told() -> None:
     model = Reading()
     model.go_on.set()
-    preparation = Preparation(model, TURNS)
+    preparation = Preparation([(model, turn) for turn in TURNS])
     with capture_logs() as entries:
         preparation.start()
         while len(model.read) < 2:
@@ -68,7 +68,7 @@ def test_the_end_waits_for_no_more_than_what_is_being_read() -> None:
     model = Reading()
     model.tick_s = 0.02  # all of them would take 20 s
     model.go_on.set()
-    preparation = Preparation(model, TURNS[1:] * 500)
+    preparation = Preparation([(model, turn) for turn in TURNS[1:] * 500])
     preparation.start()
     assert model.begun.wait(30)
     preparation.stop()
@@ -76,4 +76,4 @@ def test_the_end_waits_for_no_more_than_what_is_being_read() -> None:
 
 
 def test_what_was_never_begun_can_be_ended() -> None:
-    Preparation(Reading(), TURNS).stop()
+    Preparation([(Reading(), turn) for turn in TURNS]).stop()
