@@ -325,3 +325,16 @@ def test_a_list_can_be_counted() -> None:
     assert plant.fields("a")["faults"] == 0
     plant.say("agv/a/state", {"errors": {"#": 3}})
     assert plant.fields("a")["faults"] == 3
+
+
+def test_what_the_items_of_a_list_say_is_told_together_and_each_once() -> None:
+    fields = {"levels": "errors.*.level", "codes": "errors.*.codes.*", "all": "tags.*"}
+    plant = Plant(node({"topic": "agv/{agv}/state", "fields": fields}))
+
+    items = [{"level": "WARNING"}, {"level": "FATAL", "codes": [7, "x"]}, {"level": "WARNING"}, {}, 3, None]
+    plant.say("agv/a/state", {"errors": items, "tags": ["a", {"b": 1}, None, True, "", 2.5]})
+    assert plant.fields("a") == {"levels": "WARNING, FATAL", "codes": "7, x", "all": "a, true, 2.5"}
+    plant.say("agv/a/state", {"errors": []})
+    assert plant.fields("a")["levels"] == ""
+    plant.say("agv/a/state", {"errors": {"*": {"level": "own"}}})
+    assert plant.fields("a")["levels"] == "own"

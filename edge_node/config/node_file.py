@@ -21,7 +21,7 @@ class ListenConfig(Section):
     )
     fields: dict[Identifier, str] = Field(
         description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole "
-        "payload, '#' at the end how many items a list has."
+        "payload, '#' at the end how many items a list has; '*' takes what all its items say, as a text."
     )
     qos: Literal[0, 1] = Field(
         default=0, description="1 journals each message and loses none; 0 only updates the twin."

@@ -5,6 +5,7 @@ Knows topics, paths into JSON and the times devices write; knows nothing of what
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ MAX_STRING = 256
 """Characters of a text value, where an entry says nothing else; a longer one is not taken up."""
 _WHOLE = "$"
 _HOW_MANY = "#"
+_EACH = "*"
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _GREATEST_INTEGER = 2**63 - 1
 _LEAST_MILLISECONDS = 1e11
@@ -245,9 +247,18 @@ def _steps(path: str) -> tuple[str, ...]:
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:
     value = document
-    for step in path:
+    for place, step in enumerate(path):
+        if step == _EACH and isinstance(value, list):
+            return _together(_at(item, path[place + 1 :]) for item in value)
         value = value.get(step, _MISSING) if isinstance(value, dict) else _item(value, step)
     return value
+
+
+def _together(values: Iterable[Any]) -> str:
+    """Return values as one text, each once, in their order; what is none of use is left out."""
+    plain = (value for value in values if value is not _MISSING and value != "" and kind_of(value))
+    said = (value if isinstance(value, str) else json.dumps(value) for value in plain)
+    return ", ".join(dict.fromkeys(said))
 
 
 def _item(value: Any, step: str) -> Any:
