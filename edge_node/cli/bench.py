@@ -13,7 +13,6 @@ from rich.table import Table
 
 from edge_node.bench.bus import BusBench
 from edge_node.bench.engine import PEERS, EngineBench
-from edge_node.bench.knowledge import KnowledgeBench
 from edge_node.bench.message import MessageBench
 from edge_node.bench.rules import RulesBench
 from edge_node.cli.options import json_option
@@ -24,7 +23,6 @@ from edge_node.config.shipped import shipped_folder
 from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
 from edge_node.model.store import ModelStore
 from edge_node.paths import models_folder
-from edge_node.runtime.wiring import load_embedder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,6 +148,9 @@ def knowledge(*, manuals: int, queries: int, as_json: bool) -> None:
     Example:
       edge-node bench knowledge --json
     """
+    from edge_node.bench.knowledge import KnowledgeBench  # noqa: PLC0415 - help needs no runtime of models
+    from edge_node.runtime.wiring import load_embedder  # noqa: PLC0415 - the same
+
     with tempfile.TemporaryDirectory(prefix="edge-node-bench-") as folder, progress_bars() as progress:
         configuration = Configuration(RuntimeConfig(edge_node=1, edge="bench"), (), Path(folder))
         embedder = load_embedder(configuration, progress=progress)
