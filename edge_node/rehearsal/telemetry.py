@@ -63,7 +63,7 @@ def _put(body: dict[str, Any] | list[Any], steps: list[str], value: Any) -> None
             return
         if step == _EACH:
             body += [] if body or value == "" else [{}]
-            for item in filter(None.__ne__, body):
+            for item in (each for each in body if each is not None):
                 _put(item, rest, value)
             return
         place = int(step)
