@@ -27,6 +27,7 @@ COMMAND_PREFIX_TOKENS = 400
 PREFIX_TOKENS = 500
 PASSAGES, PASSAGE_TOKENS = 10, 60
 _PLAIN_PROMPT_TOKENS = 48
+QUOTE_TOKENS = 60
 _LONGEST_ANSWER = 128
 _TEMPLATE_TOKENS = 16
 _PARTS = ("pump", "valve", "fan", "heater", "mixer", "lamp", "belt", "door", "cooler", "gate", "press", "saw")
@@ -83,12 +84,12 @@ class Prompts:
         return Asked((command_system(self._node), order), _LONGEST_ANSWER, schema=schema)
 
     def quote(self) -> Asked:
-        """Return a question over passages, of which one is to be quoted."""
+        """Return a question over passages, of which one is to be quoted, as many tokens of it for all."""
         passages = [self._text(PASSAGE_TOKENS) for _ in range(PASSAGES)]
         subject = " ".join(passages[self._next % PASSAGES].split()[:8])
         choices = tuple(f"[{place}] {passage}" for place, passage in enumerate(passages, start=1))
         turns = question_turns(f"What does the manual say about {subject}?", passages)
-        return Asked(tuple(turns), _LONGEST_ANSWER, choices=choices)
+        return Asked(tuple(turns), QUOTE_TOKENS, choices=choices)
 
     def opening(self) -> Turn:
         """Return the fixed part of a node's prompts, one that was never read before."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_node.model.manifest import DOWN, UP
 from edge_node.model.onnx_file import Kind, node, value
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from onnx import NodeProto, ValueInfoProto
 
     from edge_node.model.onnx_file import Weights
-
-DOWN, UP = ".lora_a", ".lora_b"
 
 
 @dataclass(frozen=True, slots=True)

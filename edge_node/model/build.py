@@ -44,8 +44,7 @@ def build_model(
         sources: A GGUF file; the ONNX export of a decoder with what `export_files` found; or that of an
             embedding model and what belongs to it.
         folder: Where the model is to lie; what lies there is replaced.
-        bits: Of the weights in the layers of a language model, 8 or 4; where left out, 4 for those that
-            lose nothing by it and 8 for the others.
+        bits: Of the weights in the layers of a language model, 8 or 4; 8 where left out.
         progress: Called with steps done and steps in all.
 
     Raises:

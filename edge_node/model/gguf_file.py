@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from gguf import ReaderTensor
     from numpy.typing import NDArray
 
+_UNKNOWN_TOKEN = 2
 _CONTROL_TOKEN = 3
 _USER_DEFINED_TOKEN = 4
+_NOT_FROM_TEXT = {_UNKNOWN_TOKEN, _CONTROL_TOKEN, _USER_DEFINED_TOKEN}
 _SLAB_ELEMENTS = 4 * 1024 * 1024
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
 _LARGEST_SIZE = 2**24
@@ -88,11 +90,12 @@ class Vocabulary:
     """What a tokenizer is built from.
 
     Attributes:
-        model: Kind of tokenizer, `gpt2` for byte-level BPE.
+        model: Kind of tokenizer: `gpt2` for byte-level BPE, `llama` for SentencePiece.
         pre: Name of the rule that splits text before merging.
-        tokens: Token texts by identifier, in the byte-level alphabet.
+        tokens: Token texts by identifier, in the byte-level alphabet where it is byte-level.
         merges: Pairs that merge, best first, each as two texts with a space between.
         scores: How early a piece is put together, the highest first; empty where merges tell.
+        spaced: Whether SentencePiece puts a space before a text.
         special: Identifiers of tokens that never come from plain text.
         bos: Identifier that opens a text, or None.
         eos: Identifiers that end an answer.
@@ -104,6 +107,7 @@ class Vocabulary:
     tokens: tuple[str, ...]
     merges: tuple[str, ...]
     scores: tuple[float, ...]
+    spaced: bool
     special: frozenset[int]
     bos: int | None
     eos: tuple[int, ...]
@@ -288,9 +292,8 @@ class GgufFile:
             tokens=tuple(tokens),
             merges=tuple(self._value("tokenizer.ggml.merges", list, [])),
             scores=tuple(self._value("tokenizer.ggml.scores", list, [])),
-            special=frozenset(
-                index for index, kind in enumerate(kinds) if kind in {_CONTROL_TOKEN, _USER_DEFINED_TOKEN}
-            ),
+            spaced=self._value("tokenizer.ggml.add_space_prefix", bool, default=True),
+            special=frozenset(index for index, kind in enumerate(kinds) if kind in _NOT_FROM_TEXT),
             bos=self._token("bos", count=len(tokens)),
             eos=tuple(dict.fromkeys(end for end in ends if end is not None)),
             chat_template=self._value("tokenizer.chat_template", str, ""),

@@ -124,4 +124,4 @@ class _PlainText:
         self.special_token_ids = sorted(tokenizer.special.values())
 
     def __call__(self, text: bytes) -> list[int]:
-        return self._tokenizer.encode(text.decode())
+        return self._tokenizer.encode_on(text.decode())

@@ -2,10 +2,12 @@
 
 Knows what a decoder computes; knows nothing of sessions, tokenizers or manifests.
 
-Weights have one float32 scale for each block of 32 inputs. Embedding table and head, where they are tied,
-lie in the file once. Keys and values are kept in 16 bits, which halves what a context takes and changes the
-loss in the fifth digit; they go in and come out through buffers of
-fixed length; the caller binds both ends to the same memory.
+In 8 bits the residual stream is turned: what reads it is rounded with one fixed step and multiplied in whole
+numbers, with a scale for each output; the other weights have a scale for each block of inputs. The turn of
+the embeddings comes after the look-up, and is taken back before the head, so that table and head are as they
+came, and where they are tied, lie in the file once. Keys and values are kept in 16 bits, which halves what
+a context takes and changes the loss in the fifth digit; they go in and come out through buffers of fixed
+length; the caller binds both ends to the same memory.
 """
 
 from __future__ import annotations
@@ -17,15 +19,27 @@ import numpy as np
 from edge_node.errors import ModelUnsupported
 from edge_node.model.adapter_graph import Linear, side_inputs, with_side_ways
 from edge_node.model.decoder_tensors import DecoderTensors
-from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE
-from edge_node.model.onnx_file import DATA_FILE, MICROSOFT, Kind, Weights, node, product, value, write_new
+from edge_node.model.manifest import ADAPTABLE_FILE, GRAPH_FILE, NORMS_FILE
+from edge_node.model.onnx_file import (
+    DATA_FILE,
+    MICROSOFT,
+    Kind,
+    Weights,
+    node,
+    product,
+    value,
+    whole_product,
+    write_new,
+)
 from edge_node.model.quantise import BLOCK
-from edge_node.model.scheme import FLOAT
+from edge_node.model.scheme import norm_before, writes_stream
+from edge_node.model.turning import REACH, Turning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from onnx import NodeProto, ValueInfoProto
 
     from edge_node.model.gguf_file import GgufFile
@@ -63,9 +77,10 @@ def build_graph(
                 gguf.path, expected=f"widths that are multiples of {BLOCK}", came=str(width)
             )
     with (folder / DATA_FILE).open("wb") as data:
-        _DecoderGraph(gguf, weights=Weights(data), scheme=scheme).write(
-            folder / GRAPH_FILE, progress=progress
-        )
+        graph = _DecoderGraph(gguf, weights=Weights(data), scheme=scheme)
+        graph.write(folder / GRAPH_FILE, progress=progress)
+    if scheme.is_turned:
+        np.savez(folder / NORMS_FILE, **graph.norms)  # type: ignore[arg-type]
 
 
 class _DecoderGraph:
@@ -75,9 +90,11 @@ class _DecoderGraph:
         self._interleaved = gguf.architecture.rotary_interleaved
         self._tensors = DecoderTensors(gguf)
         self._scheme = scheme
-        self._kept = Kind.FLOAT if scheme == FLOAT else Kind.FLOAT16
+        self._kept = Kind.FLOAT if scheme.is_float else Kind.FLOAT16
         self._sizes = gguf.dimensions
         self._weights = weights
+        self._turning = Turning(gguf.dimensions.hidden) if scheme.is_turned else None
+        self.norms: dict[str, NDArray[np.float32]] = {}
         self._nodes: list[NodeProto] = []
         self._linears: list[Linear] = []
 
@@ -85,10 +102,10 @@ class _DecoderGraph:
         sizes = self._sizes
         embedding = self._embedding()
         self._rotary_caches()
-        residual = "embedded"
+        residual = self._turned_embedding("embedded")
         normed = self._node(
             "SimplifiedLayerNormalization",
-            [residual, self._norm("blk.0.attn_norm")],
+            [residual, self._stream_norm("blk.0.attn_norm")],
             ["normed.0"],
             domain="",
             axis=-1,
@@ -192,18 +209,39 @@ class _DecoderGraph:
 
     def _linear(self, source: str, parts: Sequence[str], *, name: str) -> str:
         """Multiply by one or more matrices laid on top of each other, and add the bias that they have."""
-        stored = self._weights.matrix(
-            (slab for part in parts for slab in self._tensors.matrix(part)),
-            bits=self._scheme.of(parts[0], kinds=[self._tensors.kind(part) for part in parts]),
+        rows, columns = sum(self._tensors.shape(part)[0] for part in parts), self._tensors.shape(parts[0])[1]
+        self._linears.append(Linear(name, source, rows, columns))
+        bias = self._bias(parts, name=name)
+        if self._turning is not None and (norm := norm_before(parts[0])):
+            self._multiply_whole(source, parts, name=name, bias=bias, norm=norm)
+            return name
+        slabs: Iterable[NDArray[np.float32]] = (slab for part in parts for slab in self._tensors.matrix(part))
+        if self._turning is not None and writes_stream(parts[0]):
+            slabs = [self._turning.into(np.concatenate(list(slabs)).T).T]
+        stored = self._weights.matrix(slabs, bits=self._scheme.of(parts[0]))
+        return self._multiply(source, stored, name=name, bias=bias)
+
+    def _multiply_whole(self, source: str, parts: Sequence[str], *, name: str, bias: str, norm: str) -> None:
+        """Multiply the turned and normed stream in whole numbers."""
+        if self._turning is None:
+            return
+        turned = [
+            self._turning.behind_norm(slab, norm=self.norms[norm])
+            for part in parts
+            for slab in self._tensors.matrix(part)
+        ]
+        values, scales = self._weights.by_rows(name, np.concatenate(turned))
+        self._nodes += whole_product(
+            source, values, scales, output=name, step="stream.step", zero="stream.zero", bias=bias
         )
-        self._linears.append(Linear(name, source, stored.rows, self._tensors.shape(parts[0])[1]))
-        return self._multiply(source, stored, name=name, bias=self._bias(parts, name=name))
 
     def _bias(self, parts: Sequence[str], *, name: str) -> str:
         if not self._tensors.has(f"{parts[0]}.bias"):
             return ""
         biases = [self._tensors.vector(f"{part}.bias", width=self._tensors.shape(part)[0]) for part in parts]
         joined = np.concatenate(biases)
+        if self._turning is not None and writes_stream(parts[0]):
+            joined = self._turning.into(joined)
         return self._weights.small(f"{name}.bias", joined)
 
     def _multiply(self, source: str, stored: Stored, *, name: str, bias: str = "") -> str:
@@ -222,6 +260,7 @@ class _DecoderGraph:
                 rows=stored.rows,
                 columns=stored.columns,
                 bits=stored.bits,
+                block=stored.block,
                 zeros="".join(zeros),
                 bias=bias,
             )
@@ -244,7 +283,7 @@ class _DecoderGraph:
 
     def _embedding(self) -> Stored:
         """Add the look-up of embeddings; return where their table lies."""
-        bits = self._scheme.of("token_embd", kinds=[])
+        bits = self._scheme.of("token_embd")
         table = self._weights.matrix(self._tensors.matrix("token_embd"), bits=bits)
         shape = (table.rows, table.columns)
         if table.scales_at is None:
@@ -260,7 +299,7 @@ class _DecoderGraph:
             [values, "input_ids", scales],
             ["embedded"],
             bits=8,
-            block_size=BLOCK,
+            block_size=table.block,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -268,6 +307,9 @@ class _DecoderGraph:
 
     def _head(self, normed: str, table: Stored) -> None:
         last = self._node("Gather", [normed, "positions"], ["last"], domain="", axis=1)
+        if self._turning is not None:
+            back = self._weights.add("turn.back", self._turning.out_of(self.norms["output_norm"]))
+            last = self._node("MatMul", [last, back], ["last.back"], domain="")
         if self._tensors.has("output.weight"):
             self._linear(last, ["output"], name="logits")
         else:
@@ -294,11 +336,27 @@ class _DecoderGraph:
         values = self._tensors.vector(f"{name}.weight", width=width or self._sizes.hidden)
         return self._weights.small(name, values)
 
+    def _stream_norm(self, name: str) -> str:
+        """Return the weights of a norm of the stream; where that is turned, they lie in what comes after."""
+        if self._turning is None:
+            return self._norm(name)
+        self.norms[name] = self._tensors.vector(f"{name}.weight", width=self._sizes.hidden)
+        return "stream.ones"
+
+    def _turned_embedding(self, embedded: str) -> str:
+        if self._turning is None:
+            return embedded
+        self._weights.small("stream.ones", np.ones(self._sizes.hidden, np.float32))
+        self._weights.small("stream.step", np.array(REACH / 127, np.float32))
+        self._weights.small("stream.zero", np.array(128, np.uint8))
+        matrix = self._weights.add("turn", self._turning.matrix)
+        return self._node("MatMul", [embedded, matrix], [f"{embedded}.turned"], domain="")
+
     def _skip_norm(self, residual: str, added: str, *, norm: str, name: str) -> tuple[str, str]:
         summed, normed = f"{name}.sum", f"{name}.normed"
         self._node(
             "SkipSimplifiedLayerNormalization",
-            [residual, added, self._norm(norm)],
+            [residual, added, self._stream_norm(norm)],
             [normed, "", "", summed],
             epsilon=self._sizes.norm_epsilon,
         )

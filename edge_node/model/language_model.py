@@ -25,6 +25,7 @@ from edge_node.model.memory import trim_heap
 from edge_node.model.prefixes import Prefix, PrefixCache, shared
 from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.model.tokens import TOKENIZER_FILE, Tokenizer, check_vocabulary
+from edge_node.model.turned_base import TurnedBase, is_turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edge_node.messages import Grammar
     from edge_node.model.decoding import Guesser
     from edge_node.model.export_session import ExportSession
+    from edge_node.model.manifest import Manifest
     from edge_node.model.session import Adapter, KvSession
 
 _log = structlog.get_logger(__name__)
@@ -124,14 +126,7 @@ class OnnxLanguageModel:
         open_decoder = open_export_session if decoder.exported else open_kv_session
         session: KvSession | ExportSession = open_decoder(graph, threads=threads, length=length)
         check_vocabulary(folder, tokenizer=tokenizer, vocabulary=session.vocabulary, eos=decoder.eos)
-        loaded = {name: read_adapter(path) for name, path in (adapters or {}).items()}
-        for adapter in loaded.values():
-            if adapter.base != manifest.base:
-                expected = f"an adapter of {', '.join(manifest.sources)}, which has number {manifest.base}"
-                raise ModelUnsupported(adapter.path, expected=expected, came=f"one of number {adapter.base}")
-            session.check_adapter(adapter)
-        if loaded:
-            session.adapt(None)
+        loaded = _adapters(adapters or {}, of=folder, manifest=manifest, session=session)
         model = cls(
             session,
             tokenizer=tokenizer,
@@ -295,3 +290,21 @@ class OnnxLanguageModel:
         """Return the tokens that all prompts with this first turn begin with."""
         prompts = [self._tokenizer.prompt([system, Turn("user", word)]) for word in ("a", "1")]
         return tuple(prompts[0][: shared(*prompts)])
+
+
+def _adapters(
+    paths: Mapping[str, Path], *, of: Path, manifest: Manifest, session: KvSession | ExportSession
+) -> dict[str, Adapter]:
+    """Return adapters as they are over the base in the folder `of`, and let none of them be active."""
+    loaded = {name: read_adapter(path) for name, path in paths.items()}
+    for adapter in loaded.values():
+        if adapter.base != manifest.base:
+            expected = f"an adapter of {', '.join(manifest.sources)}, which has number {manifest.base}"
+            raise ModelUnsupported(adapter.path, expected=expected, came=f"one of number {adapter.base}")
+        session.check_adapter(adapter)
+    if loaded and is_turned(of):
+        base = TurnedBase(of)
+        loaded = {name: adapter.changed(base.fitted) for name, adapter in loaded.items()}
+    if loaded:
+        session.adapt(None)
+    return loaded

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from edge_node.errors import ModelCorrupt, ModelUnsupported
-from edge_node.model.adapter_graph import DOWN, UP
-from edge_node.model.manifest import read_manifest
+from edge_node.model.manifest import DOWN, UP, read_manifest
 from edge_node.model.session import write_adapter
 
 if TYPE_CHECKING:

@@ -21,7 +21,10 @@ BUILT = "onnx"
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 ADAPTABLE_FILE = "adaptable.onnx"
-FORMAT = 4
+NORMS_FILE = "norms.npz"
+DOWN, UP = ".lora_a", ".lora_b"
+"""Ends of the names of the two matrices that an adapter has for one product."""
+FORMAT = 5
 _HINT = "build the model again with `edge-node model build`"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -42,21 +42,22 @@ def trim_heap() -> None:
         trim(0)
 
 
-def forget_mapped(path: Path) -> None:
-    """Return the pages of a mapped file to the system; those that are needed again are mapped again.
-
-    Only ranges of which nothing was written are touched.
-    """
+def forget(ranges: Iterable[tuple[int, int]]) -> None:
+    """Return the pages of ranges that `mapped_ranges` found to the system; needed ones are mapped again."""
     library = ctypes.CDLL(None)
-    for start, end in _clean_ranges(path):
+    for start, end in ranges:
         library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
-def _clean_ranges(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield where a file lies in memory, as the system itself tells.
+def mapped_ranges(path: Path) -> list[tuple[int, int]]:
+    """Return where a file lies in memory, ranges of which something was written left out.
 
     Source: the manual of proc(5), /proc/pid/smaps.
     """
+    return list(_clean_ranges(path))
+
+
+def _clean_ranges(path: Path) -> Iterator[tuple[int, int]]:
     try:
         lines = _MAPPINGS.read_text(encoding="utf-8").splitlines()
     except OSError:

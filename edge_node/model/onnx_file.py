@@ -15,7 +15,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import helper, numpy_helper
 
 from edge_node.errors import ModelCorrupt
-from edge_node.model.quantise import BLOCK, columns_with_offsets, quantise, quantise_to_4_bits
+from edge_node.model.quantise import (
+    BLOCK,
+    block_of,
+    columns_with_offsets,
+    quantise,
+    quantise_rows,
+    quantise_to_4_bits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -66,9 +73,14 @@ class Stored:
     zeros_at: int | None = None
 
     @property
+    def block(self) -> int:
+        """Inputs that share a scale."""
+        return block_of(self.columns) if self.bits == 8 else BLOCK  # noqa: PLR2004
+
+    @property
     def blocks(self) -> int:
         """Blocks in one row."""
-        return -(-self.columns // BLOCK)
+        return -(-self.columns // self.block)
 
 
 class Weights:
@@ -130,13 +142,26 @@ class Weights:
             self.write(joined)
         return Stored(bits, rows, columns, values_at, *offsets)
 
+    def by_rows(self, name: str, rows: NDArray[np.float32]) -> list[str]:
+        """Add a matrix in 8 bits, laid out to be multiplied in whole numbers, with a scale for each row.
+
+        Args:
+            name: What to call it.
+            rows: Shape (N, K), float32.
+
+        Returns:
+            Names of the values, shape (K, N), int8, and of the scales, shape (N,), float32.
+        """
+        values, scales = quantise_rows(rows)
+        return [self.add(f"{name}.values", values.T), self.add(f"{name}.scales", scales)]
+
     def parts(self, name: str, stored: Stored) -> list[str]:
         """Add the initializers of a matrix that was written: values, and scales and zeros it has."""
         rows, blocks = stored.rows, stored.blocks
         if stored.scales_at is None:
             shape: tuple[int, ...] = (rows, stored.columns)
             return [self.large(f"{name}.values", Kind.FLOAT, shape, stored.values_at)]
-        shape = (rows, blocks, BLOCK * stored.bits // 8)
+        shape = (rows, blocks, stored.block * stored.bits // 8)
         names = [
             self.large(f"{name}.values", Kind.UINT8, shape, stored.values_at),
             self.large(f"{name}.scales", Kind.FLOAT, (rows, blocks), stored.scales_at),
@@ -170,6 +195,7 @@ def product(  # noqa: PLR0913 - as many as the operator has
     rows: int,
     columns: int,
     bits: int = 8,
+    block: int = BLOCK,
     zeros: str = "",
     bias: str = "",
 ) -> NodeProto:
@@ -177,12 +203,13 @@ def product(  # noqa: PLR0913 - as many as the operator has
 
     Args:
         source: What comes in, float32, `columns` wide.
-        values: Initializer of shape (rows, columns / 32, 4 * bits), uint8.
-        scales: Initializer of shape (rows, columns / 32), float32.
+        values: Initializer of shape (rows, blocks, bytes of a block), uint8.
+        scales: Initializer of shape (rows, blocks), float32.
         output: What goes out, float32, `rows` wide.
         rows: Outputs.
         columns: Inputs.
         bits: Of each value.
+        block: Inputs that share a scale.
         zeros: Initializer with what stands for zero in each block; the middle where left out.
         bias: Initializer of shape (rows,), float32; none where left out.
     """
@@ -197,9 +224,38 @@ def product(  # noqa: PLR0913 - as many as the operator has
         K=columns,
         N=rows,
         bits=bits,
-        block_size=BLOCK,
+        block_size=block,
         accuracy_level=_INT8_ACTIVATIONS,
     )
+
+
+def whole_product(
+    source: str,
+    values: str,
+    scales: str,
+    *,
+    output: str,
+    step: str,
+    zero: str,
+    bias: str = "",
+) -> list[NodeProto]:
+    """Return the nodes that round what comes in to 8 bits of one step, and multiply in whole numbers.
+
+    Args:
+        source: What comes in, float32.
+        values: Initializer of shape (columns, rows), int8.
+        scales: Initializer of shape (rows,), float32.
+        output: What goes out, float32.
+        step: Initializer, the step of what comes in, float32.
+        zero: Initializer, what stands for zero of it, uint8.
+        bias: Initializer of shape (rows,), float32; none where left out.
+    """
+    whole = f"{output}.whole"
+    inputs = [whole, values, step, scales, zero, "", bias]
+    return [
+        node("QuantizeLinear", [source, step, zero], [whole]),
+        node("MatMulIntegerToFloat", inputs[: None if bias else 5], [output], domain=MICROSOFT),
+    ]
 
 
 def value(name: str, kind: Kind, shape: Sequence[int | str]) -> ValueInfoProto:

@@ -1,4 +1,4 @@
-"""Matrices in 8 bits, symmetric, or in 4, with a zero point; one scale for each block of 32 inputs.
+"""Matrices in 8 bits, symmetric, or in 4, with a zero point; scales by blocks of inputs or by outputs.
 
 Knows NumPy only; knows nothing of where matrices come from or how they are multiplied.
 """
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 32
+"""Inputs that share a scale in 4 bits, and the least that do in 8."""
+_WIDE_BLOCK = 64
 _ZERO_POINT = 128
 _LARGEST = 127
 _TOP = 15
@@ -21,20 +23,39 @@ _SPANNED = (15, 14, 13, 12, 11, 16, 17, 18.5)
 _NOTHING = 1e-10  # share of the squares that rounding of float32 alone leaves
 
 
+def block_of(columns: int) -> int:
+    """Return how many inputs share a scale in 8 bits: 64, which multiplies fastest, where they divide so."""
+    return BLOCK if columns % _WIDE_BLOCK else _WIDE_BLOCK
+
+
 def quantise(rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return a matrix in 8 bits with a scale for each block of 32 inputs.
+    """Return a matrix in 8 bits with a scale for each block of B = `block_of(K)` inputs.
 
     Args:
         rows: Shape (N, K), K a multiple of 32.
 
     Returns:
-        Shape (N, K / 32, 32), uint8, 128 stands for zero; and the scales, shape (N, K / 32), float32.
+        Shape (N, K / B, B), uint8, 128 stands for zero; and the scales, shape (N, K / B), float32.
     """
-    blocks = rows.reshape(rows.shape[0], -1, BLOCK)
+    blocks = rows.reshape(rows.shape[0], -1, block_of(rows.shape[1]))
     scales = np.abs(blocks).max(axis=2) / np.float32(_LARGEST)
     divisors = np.where(scales == 0, np.float32(1), scales)[:, :, np.newaxis]
     quantised = np.rint(blocks / divisors) + np.float32(_ZERO_POINT)
     return quantised.astype(np.uint8), scales
+
+
+def quantise_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return a matrix in 8 bits with a scale for each output.
+
+    Args:
+        rows: Shape (N, K).
+
+    Returns:
+        Shape (N, K), int8; and the scales, shape (N,), float32.
+    """
+    scales = np.abs(rows).max(axis=1) / np.float32(_LARGEST)
+    divisors = np.where(scales == 0, np.float32(1), scales)[:, np.newaxis]
+    return np.rint(rows / divisors).astype(np.int8), scales
 
 
 def quantise_to_4_bits(
@@ -125,7 +146,7 @@ def _pairs(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def in_blocks(
     values: NDArray[np.int8], *, scales: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return a matrix that is in 8 bits already as `quantise` lays it out: the same weights.
+    """Return a matrix that is in 8 bits already as `quantise` lays it out, in blocks of 32: the same weights.
 
     Args:
         values: Shape (K, N), int8, K a multiple of 32.

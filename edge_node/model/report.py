@@ -38,7 +38,7 @@ class BuildReport(BaseModel):
 
     Attributes:
         model: Hash over everything that the build is, in hexadecimal.
-        bits: What was asked for; None where the types of the source decided.
+        bits: What was asked for; None for the default, which is 8.
         size_bytes: Graph, weights and tokenizer on disk.
         rss_bytes: Most memory that a process had that loaded it and read the text.
         tokens_per_s: Tokens written in a second, one after the other.

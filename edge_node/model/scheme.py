@@ -1,19 +1,14 @@
 """How many bits each matrix of a decoder gets.
 
-Knows the names of matrices and the types they come in; knows nothing of how they are stored.
+Knows the names of matrices; knows nothing of how they are stored.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 BITS = (4, 8)
-# Types whose blocks have 16 even levels: blocks of 32 in 4 bits with an offset hold them as they are.
-_EVEN_LEVELS = frozenset({"Q4_0", "Q4_1", "Q4_K"})
+_FLOAT_BITS = 32
 _IN_LAYERS = "blk."
 
 
@@ -22,25 +17,43 @@ class Scheme:
     """How many bits each matrix gets.
 
     Attributes:
-        bits: 8 or 4 of the matrices in layers; 32 leaves everything as float32; None gives 4 to those that
-            lose nothing by it and 8 to the others.
+        bits: 8 or 4 of the matrices in layers; 32 leaves everything as float32; None stands for 8.
     """
 
     bits: int | None
 
-    def of(self, part: str, *, kinds: Sequence[str]) -> int:
-        """Return the bits of matrices that lie on top of each other.
+    @property
+    def is_float(self) -> bool:
+        """Whether everything stays as float32."""
+        return self.bits == _FLOAT_BITS
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the residual stream is turned, so that what reads it is multiplied in whole numbers.
+
+        Matrices that have only 4 bits would no longer be as they came.
+        """
+        return self.bits in {None, 8}
+
+    def of(self, part: str) -> int:
+        """Return the bits of a matrix, by its name without `.weight`.
 
         Table and head, which may share their bytes, have at least 8: each row of them is one token.
-
-        Args:
-            part: Name of the first, without `.weight`.
-            kinds: Types that they come in.
         """
-        if not part.startswith(_IN_LAYERS):
-            return max(self.bits or 8, 8)
-        return self.bits or (4 if _EVEN_LEVELS.issuperset(kinds) else 8)
+        return (self.bits or 8) if part.startswith(_IN_LAYERS) else max(self.bits or 8, 8)
 
 
-FLOAT = Scheme(32)
-OWN = Scheme(None)
+FLOAT = Scheme(_FLOAT_BITS)
+
+
+def norm_before(part: str) -> str:
+    """Return the norm of the residual stream whose output a matrix takes; empty where it takes another."""
+    block, _, kind = part.rpartition(".")
+    if kind in {"attn_q", "attn_k", "attn_v"}:
+        return f"{block}.attn_norm"
+    return f"{block}.ffn_norm" if kind in {"ffn_gate", "ffn_up"} else ""
+
+
+def writes_stream(part: str) -> bool:
+    """Return whether the output of a matrix is added to the residual stream."""
+    return part.endswith((".attn_output", ".ffn_down"))

@@ -15,10 +15,10 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from edge_node.errors import ContextExceeded, ModelCorrupt, ModelError, ModelMissing, ModelUnsupported
-from edge_node.model.memory import forget_mapped, trim_heap, zeros
+from edge_node.model.memory import forget, mapped_ranges, trim_heap, zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,6 +95,11 @@ class Adapter:
     base: int
     parameters: Mapping[str, onnxruntime.OrtValue]
 
+    def changed(self, change: Callable[[str, NDArray[np.float32]], NDArray[np.float32]]) -> Adapter:
+        """Return an adapter with each matrix as `change` makes it, given its name and itself."""
+        made = {name: change(name, value.numpy()) for name, value in self.parameters.items()}
+        return Adapter(self.path, self.base, _values(made))
+
 
 def read_adapter(path: Path) -> Adapter:
     """Return the adapter in an .onnx_adapter file.
@@ -134,11 +139,8 @@ def write_adapter(
         base: Number of the base model.
         half: Whether the file holds them in 16 bits, at half the size.
     """
-    kind = np.float16 if half else np.float32
-    values = {
-        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(each, kind))
-        for name, each in parameters.items()
-    }
+    # The library copies none before it writes.
+    values = _values(parameters, kind=np.float16 if half else np.float32)
     whole = onnxruntime.AdapterFormat()
     whole.set_adapter_version(1)
     whole.set_model_version(base)
@@ -146,6 +148,16 @@ def write_adapter(
     aside = path.with_name(f".{path.name}.partial")
     whole.export_adapter(str(aside))
     aside.replace(path)
+
+
+def _values(
+    matrices: Mapping[str, NDArray[np.float32]], *, kind: type[np.float16 | np.float32] = np.float32
+) -> dict[str, onnxruntime.OrtValue]:
+    # Copies: what is given may lie over a file that is closed before these are used.
+    return {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(each, kind, order="C"))
+        for name, each in matrices.items()
+    }
 
 
 class KvSession:
@@ -170,6 +182,7 @@ class KvSession:
         self._path = path
         self._session = session
         self._binding = session.io_binding()
+        self._mapped = _weights(path)
         pasts = [item for item in session.get_inputs() if _PAST.fullmatch(item.name)]
         logits = {item.name: item for item in session.get_outputs()}.get("logits")
         if not pasts or logits is None:
@@ -239,6 +252,8 @@ class KvSession:
         try:
             for start, stop in self._pieces(position, end, last=last):
                 self._read(start, stop, wanted=last if stop == end else 0)
+                if stop < end:  # the embeddings of a long prompt lie on many pages
+                    forget(self._mapped)
         except (*_FAULTS, ValueError) as error:
             raise _run_error(self._path, error) from error
         return self._logits
@@ -351,9 +366,13 @@ def _load(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
     # export); mapped ones are copied into the layout that multiplies fastest. Neither is read again, but
     # for the few embeddings that a prompt needs.
     trim_heap()
-    for data in path.parent.glob(f"{path.name}.data*"):
-        forget_mapped(data)
+    forget(_weights(path))
     return session
+
+
+def _weights(path: Path) -> list[tuple[int, int]]:
+    """Return where what lies beside a graph is mapped; two graphs may share it, under the name of one."""
+    return [found for data in path.parent.glob("*.onnx.data*") for found in mapped_ranges(data)]
 
 
 def _kept_shape(cache: NDArray[Any]) -> str:

@@ -110,8 +110,7 @@ class ModelStore:
 
         Args:
             name: Name in the catalogue, or a path to a GGUF file.
-            bits: Of the weights of a language model, 8 or 4; where left out, 4 for those that lose nothing
-                by it and 8 for the others.
+            bits: Of the weights of a language model, 8 or 4; 8 where left out.
             progress: Told what is done.
 
         Raises:

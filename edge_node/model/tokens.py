@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Encoder
 
 from edge_node.errors import ModelCorrupt, ModelUnsupported
 from edge_node.model.chat_template import ChatTemplate
+from edge_node.model.sentence_pieces import SPACE, byte_piece, bytes_of_piece, merges_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ _LLAMA_3_PIECES = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN_2_PIECES = _LLAMA_3_PIECES.replace(r"\p{N}{1,3}", r"\p{N}")
+_UNMERGED = "\x02"
 _PLACEHOLDER = "\ue000{index}\ue001"
 _PLACEHOLDERS = re.compile("\ue000(\\d+)\ue001")
 
@@ -57,17 +59,29 @@ def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None
 
     Raises:
         ModelCorrupt: Tokens and merges do not fit each other.
-        ModelUnsupported: It is no byte-level BPE, or splits text by a rule that is not known.
+        ModelUnsupported: It is of another kind, or splits text by a rule that is not known.
     """
-    if vocabulary.model != "gpt2":
-        raise ModelUnsupported(source, expected="a byte-level BPE tokenizer (gpt2)", came=vocabulary.model)
+    if vocabulary.model not in _ENCODERS:
+        expected = "a tokenizer of byte-level BPE (gpt2) or SentencePiece (llama)"
+        raise ModelUnsupported(source, expected=expected, came=vocabulary.model)
+    vocab = {token: index for index, token in enumerate(vocabulary.tokens)}
+    if len(vocab) < len(vocabulary.tokens):
+        raise ModelCorrupt(source, expected="each token once", came="one that comes again")
+    encoder = _ENCODERS[vocabulary.model](vocabulary, vocab, source)
+    encoder.add_special_tokens(
+        [
+            AddedToken(vocabulary.tokens[index], special=True, normalized=False)
+            for index in sorted(vocabulary.special)
+        ]
+    )
+    encoder.save(str(path))
+
+
+def _byte_level_encoder(vocabulary: Vocabulary, vocab: dict[str, int], source: Path) -> Encoder:
     if vocabulary.pre not in _SPLITS:
         raise ModelUnsupported(
             source, expected=f"a pre-tokenizer among {', '.join(sorted(_SPLITS))}", came=vocabulary.pre
         )
-    vocab = {token: index for index, token in enumerate(vocabulary.tokens)}
-    if len(vocab) < len(vocabulary.tokens):
-        raise ModelCorrupt(source, expected="each token once", came="one that comes again")
     encoder = Encoder(
         models.BPE(
             vocab=vocab,
@@ -77,13 +91,21 @@ def write_tokenizer(vocabulary: Vocabulary, path: Path, *, source: Path) -> None
     )
     encoder.pre_tokenizer = _SPLITS[vocabulary.pre]
     encoder.decoder = decoders.ByteLevel()
-    encoder.add_special_tokens(
-        [
-            AddedToken(vocabulary.tokens[index], special=True, normalized=False)
-            for index in sorted(vocabulary.special)
-        ]
-    )
-    encoder.save(str(path))
+    return encoder
+
+
+def _sentence_piece_encoder(vocabulary: Vocabulary, vocab: dict[str, int], source: Path) -> Encoder:
+    if len(vocabulary.scores) != len(vocab):
+        came = f"{len(vocabulary.scores)} of {len(vocab)}"
+        raise ModelCorrupt(source, expected="a score for each token", came=came)
+    if missing := {byte_piece(byte) for byte in range(0x100)} - vocab.keys():
+        raise ModelUnsupported(source, expected="a token for each byte", came=f"none for {min(missing)}")
+    merges = merges_of(vocabulary.tokens, scores=vocabulary.scores, special=vocabulary.special)
+    encoder = Encoder(models.BPE(vocab=vocab, merges=merges, byte_fallback=True))
+    before = [normalizers.Prepend(SPACE)] if vocabulary.spaced else []
+    encoder.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", SPACE)])
+    encoder.decoder = decoders.ByteFallback()
+    return encoder
 
 
 def _merges(merges: Sequence[str], *, vocab: Mapping[str, int], source: Path) -> list[tuple[str, str]]:
@@ -142,6 +164,7 @@ class Tokenizer:
         encoder.no_truncation()
         encoder.encode_special_tokens = True  # in this library's words: as plain text
         self._encoder = encoder
+        self._bytes_of = bytes_of_piece if _falls_back(encoder) else _bytes_of
         self._special_pattern = re.compile(
             "|".join(map(re.escape, sorted(self.special, key=len, reverse=True)))
         )
@@ -163,9 +186,9 @@ class Tokenizer:
         """
         template = ChatTemplate(chat_template, of=path)
         encoder = load_tokenizer(path)
-        if not isinstance(encoder.decoder, decoders.ByteLevel):
+        if not isinstance(encoder.decoder, decoders.ByteLevel) and not _falls_back(encoder):
             came = type(encoder.decoder).__name__
-            raise ModelUnsupported(path, expected="a byte-level BPE tokenizer", came=came)
+            raise ModelUnsupported(path, expected="a tokenizer that can spell bytes", came=came)
         return cls(encoder, bos=bos, eos=eos, chat_template=template)
 
     @property
@@ -184,9 +207,21 @@ class Tokenizer:
             return list(self._encoder.encode(text, add_special_tokens=False).ids)
         return self._joined((text,), (True,))
 
+    def encode_on(self, text: str) -> list[int]:
+        """Return the tokens of a text that goes on another: none of them spells a space before it."""
+        if self._bytes_of is _bytes_of:
+            return self.encode(text)
+        # A control character has no piece but its byte, and so nothing merges with it.
+        return self.encode(_UNMERGED + text)[len(self.encode(_UNMERGED)) :]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, special ones left out."""
-        return str(self._encoder.decode(list(tokens), skip_special_tokens=True))
+        if self._bytes_of is _bytes_of:
+            return str(self._encoder.decode(list(tokens), skip_special_tokens=True))
+        # The library would drop a space before the first word, which a grammar may have asked for.
+        special = set(self.special.values())
+        spelled = (self._spell(token) for token in tokens if token not in special)
+        return b"".join(spelled).decode(errors="replace")
 
     def token_bytes(self) -> list[bytes]:
         """Return the bytes of every token, by identifier; of special ones the bytes of their name."""
@@ -194,7 +229,7 @@ class Tokenizer:
         found = []
         for index in range(self.size):
             token = str(self._encoder.id_to_token(index) or "")
-            found.append(token.encode() if index in special else _bytes_of(token))
+            found.append(token.encode() if index in special else self._spell(index))
         return found
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
@@ -238,8 +273,16 @@ class Tokenizer:
             end = found.end()
         yield text[end:], None
 
+    def _spell(self, token: int) -> bytes:
+        return self._bytes_of(str(self._encoder.id_to_token(token) or ""))
+
     def _spelled(self, token: int | None) -> str:
         return "" if token is None else str(self._encoder.id_to_token(token))
+
+
+def _falls_back(encoder: Encoder) -> bool:
+    """Return whether it is of SentencePiece, and spells in bytes what no other token does."""
+    return isinstance(encoder.model, models.BPE) and bool(encoder.model.byte_fallback)
 
 
 def _byte_level() -> pre_tokenizers.PreTokenizer:
@@ -263,6 +306,9 @@ _SPLITS = {
     "llama3": _pieces(_LLAMA_3_PIECES),
     "qwen2": _pieces(_QWEN_2_PIECES),
 }
+
+
+_ENCODERS = {"gpt2": _byte_level_encoder, "llama": _sentence_piece_encoder}
 
 
 def _byte_alphabet() -> dict[str, int]:

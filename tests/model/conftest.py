@@ -22,6 +22,7 @@ HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, LAYERS, CONTEXT = 64, 96, 4, 2, 2, 256
 WIDE_HEAD = 32
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("s t", "p e", "pe e", "pee d", "st o", "sto p", "e r", "u s", "us er", "Ġ t", '{ "', '" :', '" }')
+PIECES = ("▁s", "to", "sto", "op", "stop", "▁stop", "▁", *"stopumed<>nk|", "un", "<un", "k>", "é")
 TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nBe brief.<|im_end|>\n{% endif %}"
@@ -45,7 +46,7 @@ def write_gguf(
     Args:
         path: Where to write.
         architecture: Its family; a qwen3 has heads of a width of their own.
-        pre: How its tokenizer splits text.
+        pre: How its tokenizer splits text; `sentence-pieces` for one of SentencePiece.
         kind: Type of all matrices; where left out, one of each kind that files in the wild have.
         tied: Whether the embedding table is the head as well.
         more: Names of vectors that it has besides.
@@ -63,7 +64,7 @@ def write_gguf(
     if architecture == "qwen3":
         writer.add_key_length(WIDE_HEAD)
         writer.add_value_length(WIDE_HEAD)
-    tokens = add_tokenizer(writer, pre=pre)
+    tokens = add_sentence_pieces(writer) if pre == "sentence-pieces" else add_tokenizer(writer, pre=pre)
     Tensors(writer, architecture=architecture, kind=kind).add(vocabulary=tokens, tied=tied)
     for name in more:
         writer.add_tensor(name, np.zeros(HIDDEN, np.float32))
@@ -86,6 +87,22 @@ def add_tokenizer(writer: GGUFWriter, *, pre: str) -> int:
     writer.add_token_merges(list(MERGES))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
+    writer.add_chat_template(TEMPLATE)
+    return len(tokens)
+
+
+def add_sentence_pieces(writer: GGUFWriter) -> int:
+    tokens = ["<unk>", *SPECIAL, *(f"<0x{byte:02X}>" for byte in range(0x100)), *PIECES]
+    kinds = [TokenType.UNKNOWN] + [TokenType.CONTROL] * len(SPECIAL)
+    kinds += [TokenType.BYTE] * 0x100 + [TokenType.NORMAL] * len(PIECES)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_scores(
+        [0.0] * (len(tokens) - len(PIECES)) + [-float(place) for place in range(len(PIECES))]
+    )
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(3)
     writer.add_chat_template(TEMPLATE)
     return len(tokens)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from edge_node.model.lora import convert_adapter
 from edge_node.model.manifest import read_manifest
 from edge_node.model.scheme import FLOAT
 from edge_node.model.session import open_kv_session, read_adapter, write_adapter
+from edge_node.model.turned_base import TurnedBase, is_turned
 from tests.model.conftest import FEED_FORWARD, HEADS, HIDDEN, KV_HEADS, LAYERS, write_gguf
 from tests.model.reference import reference_logits
 
@@ -112,6 +114,33 @@ def test_an_adapter_computes_what_merged_weights_would(base: Path, tmp_path: Pat
         session.adapt(active)
         came = session.run(TOKENS, position=0)[-1]
         assert np.linalg.norm(came - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+def test_one_adapter_file_fits_a_base_however_it_was_built(base: Path, tmp_path: Path) -> None:
+    matrices = write_peft(tmp_path / "peft")
+    convert_adapter(tmp_path / "peft", tmp_path / "own.onnx_adapter", base=base)
+    expected = reference_logits(Merged(GgufFile.open(base.parent / "base.gguf"), matrices), TOKENS)  # type: ignore[arg-type]
+    adapter = read_adapter(tmp_path / "own.onnx_adapter")
+    for bits in (8, 4):
+        folder = tmp_path / f"built{bits}"
+        build_language_model(
+            base.parent / "base.gguf", folder, bits=bits, progress=lambda _done, _total: None
+        )
+        session = open_kv_session(folder / "adaptable.onnx", threads=1, length=64)
+        session.adapt(adapter.changed(TurnedBase(folder).fitted) if is_turned(folder) else adapter)
+        came = session.run(TOKENS, position=0)[-1]
+        # 4 bits are fewer than what the weights came in; a wrong turn would leave nothing alike.
+        assert np.linalg.norm(came - expected) < (0.08 if bits == 8 else 0.3) * np.linalg.norm(expected)
+        assert is_turned(folder) == (bits == 8)
+
+
+def test_norms_that_cannot_be_read_are_named(base: Path, adapter: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(base, broken)
+    norms = broken / "norms.npz"
+    norms.write_bytes(norms.read_bytes()[:100].ljust(norms.stat().st_size, b"\0"))
+    with pytest.raises(ModelCorrupt, match=r"norms\.npz"):
+        OnnxLanguageModel.open(broken, context=256, threads=1, adapters={"node": adapter})
 
 
 def test_requests_switch_between_adapters_and_the_base(base: Path, adapter: Path, tmp_path: Path) -> None:

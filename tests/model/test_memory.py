@@ -9,7 +9,7 @@ from sys import platform
 import numpy as np
 import pytest
 
-from edge_node.model.memory import forget_mapped, trim_heap, zeros
+from edge_node.model.memory import forget, mapped_ranges, trim_heap, zeros
 
 linux = pytest.mark.skipif(not platform.startswith("linux"), reason="reads /proc")
 
@@ -41,7 +41,7 @@ def test_pages_of_a_mapped_file_are_given_back_and_read_again(tmp_path: Path) ->
     values = np.frombuffer(mapped, np.uint8)
     total = int(values.sum(dtype=np.int64))
     full = resident_bytes("RssFile")
-    forget_mapped(path)
+    forget(mapped_ranges(path))
     assert full - resident_bytes("RssFile") > values.nbytes // 2
     assert int(values.sum(dtype=np.int64)) == total
 
@@ -53,7 +53,7 @@ def test_what_was_written_to_a_private_mapping_stays(tmp_path: Path) -> None:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     mapped[5:9] = b"kept"
-    forget_mapped(path)
+    forget(mapped_ranges(path))
     assert mapped[5:9] == b"kept"
 
 

@@ -26,7 +26,7 @@ def test_a_report_sets_a_build_beside_float32(built: Path, tiny_gguf: Path) -> N
     assert report.bits == 8
     # Random weights know nothing: about as much doubt as there are tokens, and 8 bits change little.
     assert report.float_perplexity > 200
-    assert math.isclose(report.perplexity, report.float_perplexity, rel_tol=0.01)
+    assert math.isclose(report.perplexity, report.float_perplexity, rel_tol=0.02)
     assert 0.9 < report.agreement <= 1
     assert report.size_bytes == sum(
         path.stat().st_size for path in built.iterdir() if path.name not in {REPORT_FILE, "manifest.json"}
