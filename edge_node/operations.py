@@ -40,6 +40,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "cancel": ("command_id", "request", "correlation"),
     "reset_stop": ("stop_id", "correlation"),
     "reload": ("correlation",),
+    "reindex": ("correlation",),
     "devices": ("node", "after", "correlation"),
     "explain": ("id", "correlation"),
     "history": ("since", "node", "device", "limit", "correlation"),
@@ -87,8 +88,8 @@ class OperatorDesk:
         twin: What is known of devices.
         decisions: What was decided, as it is kept.
         signatures: The keys of people, for approvals that must be signed.
-        ask_reload: Told the user and the correlation of who asks to have the files read again; the
-            answer follows when that is done.
+        ask_reload: Told the user and the correlation of who asks to have the files read again, and the
+            operation, `reload` or `reindex`; the answer follows when that is done.
         take_back: Told the user and the correlation of requests that are to be dropped before they are
             decided; returns whether there was any.
     """
@@ -104,7 +105,7 @@ class OperatorDesk:
         twin: Twin,
         decisions: Decisions,
         signatures: Signatures | None = None,
-        ask_reload: Callable[[str, str], None] | None = None,
+        ask_reload: Callable[[str, str, str], None] | None = None,
         take_back: Callable[[str, str], bool] | None = None,
     ) -> None:
         operators = runtime.operators
@@ -130,6 +131,7 @@ class OperatorDesk:
             "explain": self._explain,
             "history": self._history,
             "reload": self._reload,
+            "reindex": self._reload,
         }
 
     def carry_out(self, message: Message) -> Operated | None:
@@ -252,8 +254,8 @@ class OperatorDesk:
 
     def _reload(self, asked: _Asked) -> Operated:
         if asked.user not in self._reloaders or self._ask_reload is None:
-            raise NotPermitted(asked.user, operation="reload", key="operators.reload")
-        self._ask_reload(asked.user, asked.correlation)
+            raise NotPermitted(asked.user, operation=asked.operation, key="operators.reload")
+        self._ask_reload(asked.user, asked.correlation, asked.operation)
         return Operated(asked.operation, asked.user, asked.correlation, "reading the files", final=False)
 
     def _devices(self, asked: _Asked) -> Operated:

@@ -20,7 +20,7 @@ MODULES = {
     if "_data" not in path.parts
 }
 DOORS = {
-    "cel": {"conditions/condition.py"},
+    "cel": {"conditions/expression.py"},
     "cryptography": {"signing.py"},
     "faiss": {"knowledge/vectors.py"},
     "gguf": {"model/gguf_file.py"},

@@ -165,7 +165,7 @@ def test_no_value_of_a_device_makes_a_condition_raise(value: object, other: obje
         ("mean(speed) > 1", "no function mean(); there are avg, changed, contains"),
         ("avg(speed) > 1", "avg() over time is written avg(field, 10s), or avg(field, 10s, tumbling)"),
         ("avg(speed, 10s, rolling) > 1", "not 'rolling'"),
-        ("avg(speed + 1, 10s) > 1", "avg() over time is written"),
+        ("avg(speed + 1) > 1", "avg() over time is written"),
         ("avg(speed, 10) > 1", "expected a time such as 500ms, 10s, 5m or 1h, at most 7d, came 10"),
         ("changed(speed, 10s)", "changed() takes the name of a field"),
         ("[1, 2].exists(x, x > speed)", "exists() loops"),

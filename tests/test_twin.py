@@ -161,6 +161,17 @@ def test_a_value_from_a_clock_that_was_set_back_is_not_taken_for_fresh() -> None
     assert (state.online, dict(state.fields)) == (False, {})
 
 
+@pytest.mark.parametrize(("characters", "taken"), [(1000, True), (1001, False)])
+def test_an_entry_may_take_longer_texts(characters: int, *, taken: bool) -> None:
+    log = node({"topic": "log/{source}", "fields": {"line": "line"}, "longest": 1000})
+    twin = DeviceTwin([log], limits=LimitsConfig(), clock=Clock())
+    body = json.dumps({"line": "x" * characters}).encode()
+
+    (observation,) = twin.observe(Message("m1", "log/a", body, 1000.0))
+
+    assert ("line" in observation.fields) is taken
+
+
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, "x" * (MAX_STRING + 1)])
 def test_a_value_that_cannot_be_used_makes_the_field_unknown_at_once(value: Any) -> None:
     plant = Plant(node(PUMPS))
@@ -314,3 +325,16 @@ def test_a_list_can_be_counted() -> None:
     assert plant.fields("a")["faults"] == 0
     plant.say("agv/a/state", {"errors": {"#": 3}})
     assert plant.fields("a")["faults"] == 3
+
+
+def test_what_the_items_of_a_list_say_is_told_together_and_each_once() -> None:
+    fields = {"levels": "errors.*.level", "codes": "errors.*.codes.*", "all": "tags.*"}
+    plant = Plant(node({"topic": "agv/{agv}/state", "fields": fields}))
+
+    items = [{"level": "WARNING"}, {"level": "FATAL", "codes": [7, "x"]}, {"level": "WARNING"}, {}, 3, None]
+    plant.say("agv/a/state", {"errors": items, "tags": ["a", {"b": 1}, None, True, "", 2.5]})
+    assert plant.fields("a") == {"levels": "WARNING, FATAL", "codes": "7, x", "all": "a, true, 2.5"}
+    plant.say("agv/a/state", {"errors": []})
+    assert plant.fields("a")["levels"] == ""
+    plant.say("agv/a/state", {"errors": {"*": {"level": "own"}}})
+    assert plant.fields("a")["levels"] == "own"

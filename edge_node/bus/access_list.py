@@ -77,6 +77,8 @@ def _edge_rules(configuration: Configuration, topics: EdgeTopics) -> Iterator[tu
     for node in configuration.nodes:
         for entry in node.spec.listen:
             yield "read", _filter(entry.topic)
+        for kept in node.spec.logs:
+            yield "read", kept.log
     yield "readwrite", f"{root}/probe/+"
     if topics.group:
         yield "readwrite", topics.claims

@@ -6,6 +6,7 @@ paho, of the journal or of what messages mean.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -119,6 +120,8 @@ class MqttBus:
         self._connected = threading.Event()
         self._ever_connected = False
         self._opened_at_s = 0.0
+        self._clock = clock
+        self._heard_from = math.inf
         self._stopping = threading.Event()
         self._beat_at_s = time.monotonic()
         self._redeliver_at_s: float | None = None
@@ -139,6 +142,11 @@ class MqttBus:
     def listening(self) -> bool:
         """Whether there is a connection on which the broker granted every subscription."""
         return self.connected and self._subscriptions.answered.is_set() and not self._subscriptions.refused
+
+    @property
+    def hears_since(self) -> float | None:
+        """Since when there has been a connection, by `clock`; None where there is none."""
+        return self._heard_from if self.connected else None
 
     @property
     def idle_s(self) -> float:
@@ -303,7 +311,7 @@ class MqttBus:
             return
         self._ever_connected = True
         self._spoke_five = self._spoke_five or self._protocol == "5"
-        self._opened_at_s = time.monotonic()
+        self._opened_at_s, self._heard_from = time.monotonic(), self._clock()
         wanted, obsolete = self._subscriptions.opened()
         connection.unsubscribe(obsolete)
         connection.subscribe(wanted)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "cancel": ("edge_node.cli.operate", "cancel", "Cancel a command that waits for a person."),
     "key": ("edge_node.cli.key", "key", "Make keys with which people sign what they approve."),
     "reload": ("edge_node.cli.operate", "reload", "Have a running edge take up its files."),
+    "reindex": ("edge_node.cli.operate", "reindex", "Have a running edge index its manuals anew."),
     "devices": ("edge_node.cli.devices", "devices", "List the devices of a running edge."),
     "history": ("edge_node.cli.explain", "history", "List what was decided."),
     "explain": ("edge_node.cli.explain", "explain", "Tell why something was decided."),

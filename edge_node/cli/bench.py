@@ -17,6 +17,8 @@ from edge_node.bench.message import MessageBench
 from edge_node.bench.rules import RulesBench
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
+from edge_node.config.loaded import Configuration
+from edge_node.config.runtime_file import RuntimeConfig
 from edge_node.config.shipped import shipped_folder
 from edge_node.model.catalogue import DEFAULT_MODELS, Catalogue
 from edge_node.model.store import ModelStore
@@ -35,6 +37,7 @@ def bench() -> None:
       edge-node bench message --json
       edge-node bench bus --json
       edge-node bench rules --json
+      edge-node bench knowledge --json
       edge-node bench engine --peer llama.cpp --json
     """
 
@@ -123,6 +126,37 @@ def rules(*, triggers: int, devices: int, rounds: int, as_json: bool) -> None:
     """
     with progress_bars() as bars:
         measured = RulesBench(triggers=triggers, devices=devices, rounds=rounds, progress=bars).run()
+    if as_json:
+        click.echo(json.dumps(measured))
+        return
+    _show_values(measured)
+
+
+@bench.command()
+@click.option("--manuals", default=50, show_default=True, help="How many manuals, of ten sections each.")
+@click.option("--queries", default=200, show_default=True, help="How many searches are measured.")
+@json_option
+def knowledge(*, manuals: int, queries: int, as_json: bool) -> None:
+    """Measure the index of manuals: to build it, to bring it up to a change, and to search it.
+
+    The manuals are made up, and the embedding model is that of a runtime file that names none.
+    passages_per_s: read, cut, embedded and indexed. unchanged_ms, changed_ms: another build, with nothing
+    new and with one manual written anew. line_ms: until a line of a log can be found. search_ms: from a
+    question to its passages. open_ms: until the index can be searched after a start.
+
+    \b
+    Example:
+      edge-node bench knowledge --json
+    """
+    from edge_node.bench.knowledge import KnowledgeBench  # noqa: PLC0415 - help needs no runtime of models
+    from edge_node.runtime.wiring import load_embedder  # noqa: PLC0415 - the same
+
+    with tempfile.TemporaryDirectory(prefix="edge-node-bench-") as folder, progress_bars() as progress:
+        configuration = Configuration(RuntimeConfig(edge_node=1, edge="bench"), (), Path(folder))
+        embedder = load_embedder(configuration, progress=progress)
+        measured = KnowledgeBench(
+            Path(folder), embedder=embedder, manuals=manuals, queries=queries, progress=progress
+        ).run()
     if as_json:
         click.echo(json.dumps(measured))
         return

@@ -122,9 +122,7 @@ def _print_found(configuration: Configuration | None, nodes: Sequence[Node], *, 
 
 
 def _found(node: Node) -> dict[str, Any]:
-    manuals = {
-        file for pattern in node.spec.knowledge for file in node.folder.glob(pattern) if file.is_file()
-    }
+    manuals = {file for pattern in node.spec.manuals for file in node.folder.glob(pattern) if file.is_file()}
     return {
         "file": str(node.folder / NODE_FILE),
         "name": node.name,

@@ -20,7 +20,7 @@ from edge_node.cli.eval_commands import commands
 from edge_node.cli.options import json_option
 from edge_node.cli.progress import progress_bars
 from edge_node.config.loaded import Configuration, Node
-from edge_node.config.models import NodeConfig
+from edge_node.config.models import BusLogConfig, NodeConfig
 from edge_node.config.runtime_file import RuntimeConfig
 from edge_node.errors import MeasureInvalid
 from edge_node.evaluation.answers import AnswerTrial, answer_figures
@@ -133,7 +133,7 @@ def _configuration(folder: Path) -> Configuration:
     place = folder.resolve()
     kept = home() / "eval" / sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     runtime = RuntimeConfig(edge_node=1, edge=_NODE, state=str(kept))
-    patterns = [f"**/*{suffix}" for suffix in sorted(SUFFIXES)]
+    patterns: list[str | BusLogConfig] = [f"**/*{suffix}" for suffix in sorted(SUFFIXES)]
     node = Node(NodeConfig(edge_node=1, name=_NODE, knowledge=patterns), place)
     return Configuration(runtime, (node,), place / "edge-node.yaml")
 

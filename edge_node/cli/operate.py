@@ -112,6 +112,24 @@ def reload(*, config: Path | None, user: str | None, timeout_s: float, as_json: 
     _operate("reload", config=config, user=user, timeout_s=timeout_s, as_json=as_json)
 
 
+@click.command()
+@config_option
+@_user_option
+@click.option("--timeout", "timeout_s", default=600.0, show_default=True, help="Longest wait, in seconds.")
+@json_option
+def reindex(*, config: Path | None, user: str | None, timeout_s: float, as_json: bool) -> None:
+    """Have a running edge bring the index up to its manuals, and print what it holds then.
+
+    Questions are answered from the old index meanwhile. Saving a manual is enough; this tells when it can be
+    found. The runtime file names under operators.reload who may.
+
+    \b
+    Example:
+      edge-node reindex
+    """
+    _operate("reindex", config=config, user=user, timeout_s=timeout_s, as_json=as_json)
+
+
 def _operate(
     operation: str,
     *,

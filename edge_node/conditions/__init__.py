@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edge_node.conditions.condition import FUNCTIONS, MAX_CHARACTERS, Condition, Told
+from edge_node.conditions.condition import Condition
+from edge_node.conditions.expression import FUNCTIONS, MAX_CHARACTERS, Expression, Told
 from edge_node.conditions.typing import Types
 from edge_node.conditions.windows import Window
 
-__all__ = ["FUNCTIONS", "MAX_CHARACTERS", "Condition", "Told", "Types", "Window"]
+__all__ = ["FUNCTIONS", "MAX_CHARACTERS", "Condition", "Expression", "Told", "Types", "Window"]

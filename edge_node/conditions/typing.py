@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_node.conditions.syntax import Kind, Part
-from edge_node.conditions.windows import CHANGED, is_window
+from edge_node.conditions.windows import CHANGED, COUNT, OF_MOMENT, OF_PATTERNS, OF_TRUTHS, is_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,11 +70,14 @@ class Types:
                 yield from self._all((condition,), BOOLEAN, "'?'", place)
             case Part(kind=Kind.CALL, text=name, parts=(subject, *_), method=True) if name in _RESULTS:
                 yield from self._all((subject,), TEXT, f"{name}()", place)
-            case Part(kind=Kind.CALL, text=name, parts=(subject, *_)) if is_window(part) and name not in {
-                CHANGED,
-                "count",
-            }:
-                yield from self._all((subject,), NUMBER, f"{name}()", place)
+            case Part(kind=Kind.CALL, text=name, parts=(subject, *_)) if is_window(part) and name != CHANGED:
+                yield from self._window(name, subject, place)
+
+    def _window(self, name: str, subject: Part, place: str) -> Iterator[str]:
+        if name == COUNT and subject.kind is Kind.NAME:
+            return  # it counts the numbers of a field that may be anything else, too
+        wanted = BOOLEAN if name in OF_TRUTHS else TEXT if name in OF_PATTERNS else NUMBER
+        yield from self._all((subject,), wanted, f"{name}()", place)
 
     def _compare(self, sign: str, left: Part, right: Part, place: str) -> Iterator[str]:
         kinds = self._type(left), self._type(right)
@@ -110,7 +113,7 @@ class Types:
             case Part(kind=Kind.MEMBER, text=name, parts=(Part(kind=Kind.NAME, text="device"),)):
                 kind = _MEMBERS.get(name)
             case Part(kind=Kind.CALL, text=name) if is_window(part):
-                kind = BOOLEAN if name == CHANGED else NUMBER
+                kind = BOOLEAN if name in OF_MOMENT else NUMBER
             case Part(kind=Kind.CALL, text=name):
                 kind = _RESULTS.get(name)
             case Part(kind=Kind.UNARY, text=sign):

@@ -20,7 +20,7 @@ from edge_node.topics import TopicPattern
 
 if TYPE_CHECKING:
     from edge_node.config.loaded import Node
-    from edge_node.config.models import NodeConfig, TriggerConfig
+    from edge_node.config.models import BusLogConfig, NodeConfig, TriggerConfig
     from edge_node.config.source import Document, KeyPath
 
 _TYPES = {"integer": NUMBER, "number": NUMBER, "string": TEXT, "boolean": BOOLEAN}
@@ -123,6 +123,9 @@ def _check_knowledge(node: Node, findings: Findings) -> None:
     root = node.folder.resolve()
     for index, pattern in enumerate(node.spec.knowledge):
         path: KeyPath = ("knowledge", index)
+        if not isinstance(pattern, str):
+            _check_log(pattern, path, findings)
+            continue
         parts = PurePosixPath(pattern)
         if not pattern or parts.is_absolute() or ".." in parts.parts:
             findings.add(path, expected="a pattern inside the node's folder", came=repr(pattern))
@@ -143,6 +146,18 @@ def _check_knowledge(node: Node, findings: Findings) -> None:
             if not file.resolve().is_relative_to(root):
                 came = f"{file.name!r}, a link that leads out of it"
                 findings.add(path, expected="files inside the node's folder", came=came)
+
+
+def _check_log(entry: BusLogConfig, path: KeyPath, findings: Findings) -> None:
+    """Look at the topic of lines that are kept."""
+    try:
+        named = TopicPattern.parse(entry.log).names if entry.log else ("",)
+    except TopicInvalid as error:
+        expected = str(error).partition("expected ")[2].partition(", came ")[0]
+        findings.add((*path, "log"), expected=f"a topic with {expected}", came=repr(entry.log))
+        return
+    if named:
+        findings.add((*path, "log"), expected="a topic filter such as plant/+/log/#", came=repr(entry.log))
 
 
 def _check_actions(

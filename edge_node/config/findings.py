@@ -66,9 +66,11 @@ class Findings:
         for name in sorted(condition.names - set(names)):
             self.unknown(path, name, what="a condition over known values", known=names)
         for window in condition.windows:
-            if window.field in timed or window.field not in names:
+            beside = {"device"} if timed and window.measure else set()
+            missed = sorted(window.fields.intersection(names) - {*timed, *beside})
+            if not missed:
                 continue
-            came = f"{window.function}() over {window.field!r}"
+            came = f"{window.function}() over {missed[0]!r}"
             if timed:
                 self.add(path, expected="windows over fields of `listen`", came=came)
             else:

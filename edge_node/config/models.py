@@ -8,6 +8,7 @@ from __future__ import annotations
 from edge_node.config.node_file import (
     ApprovalConfig,
     ArgumentConfig,
+    BusLogConfig,
     CommandConfig,
     DeviceConfig,
     ExpectConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "ApprovalConfig",
     "ArgumentConfig",
     "BrokerConfig",
+    "BusLogConfig",
     "CommandConfig",
     "DeviceConfig",
     "EmbeddingConfig",

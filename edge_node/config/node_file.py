@@ -21,7 +21,7 @@ class ListenConfig(Section):
     )
     fields: dict[Identifier, str] = Field(
         description="Field name to its path in the JSON payload, joined by dots; '$' takes the whole "
-        "payload, '#' at the end how many items a list has."
+        "payload, '#' at the end how many items a list has; '*' takes what all its items say, as a text."
     )
     qos: Literal[0, 1] = Field(
         default=0, description="1 journals each message and loses none; 0 only updates the twin."
@@ -29,10 +29,20 @@ class ListenConfig(Section):
     stale: Seconds | None = Field(
         default=None, description="After this a value from here is unknown; the node's `stale` if left out."
     )
+    longest: int = Field(
+        default=256, ge=1, le=4096, description="Characters of a text value; a longer one is unknown."
+    )
     time: str | None = Field(
         default=None,
         description="Path to the device's own time: ISO 8601, or seconds or milliseconds since 1970.",
     )
+
+
+class BusLogConfig(Section):
+    """Lines on the bus that are kept and can be searched."""
+
+    log: str = Field(description="Topic filter of the lines; '+' and '#' as in MQTT.")
+    keep: Seconds = Field(default=30 * 86_400.0, description="How long they are kept, in whole days.")
 
 
 class TriggerConfig(Section):
@@ -245,8 +255,9 @@ class NodeConfig(Section):
     edge_node: Literal[1] = Field(description="Version of this file's layout.")
     name: Name = Field(description="Name of the node.")
     description: str = Field(default="", description="What it is for, one sentence; the model reads it.")
-    knowledge: list[str] = Field(
-        default_factory=list, description="Files of the manual, as glob patterns relative to this file."
+    knowledge: list[str | BusLogConfig] = Field(
+        default_factory=list,
+        description="Files of the manual, as glob patterns relative to this file, and `log`s of the bus.",
     )
     listen: list[ListenConfig] = Field(default_factory=list, description="Topics of devices.")
     stale: Seconds = Field(
@@ -268,3 +279,13 @@ class NodeConfig(Section):
         description="File of JSON Lines beside this one: `utterance`, and `expected` with name and "
         'arguments, or "none".',
     )
+
+    @property
+    def manuals(self) -> tuple[str, ...]:
+        """The patterns of `knowledge`."""
+        return tuple(entry for entry in self.knowledge if isinstance(entry, str))
+
+    @property
+    def logs(self) -> tuple[BusLogConfig, ...]:
+        """The logs of `knowledge`."""
+        return tuple(entry for entry in self.knowledge if isinstance(entry, BusLogConfig))

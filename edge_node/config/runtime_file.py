@@ -115,6 +115,9 @@ class LimitsConfig(Section):
         default=500, ge=16, le=100_000, description="Samples kept of one time window; more are merged."
     )
     samples: int = Field(default=1_000_000, ge=16, description="Samples kept of all time windows together.")
+    patterns: int = Field(
+        default=20_000, ge=16, description="Patterns of log lines kept of all devices together."
+    )
 
 
 class KnowledgeConfig(Section):

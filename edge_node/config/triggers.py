@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_node.conditions.windows import CHANGED
+from edge_node.conditions.windows import OF_MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,16 +79,16 @@ def check_conditions(
             continue
         names = fields | {"device"}
         condition = findings.condition((*path, key), source, names=names, timed=fields or {""})
-        changes = condition is not None and any(window.function == CHANGED for window in condition.windows)
-        if changes and key == "when" and trigger.alert is not None and trigger.until is None:
-            expected, hint = (
-                "'until' beside an alert about changed()",
-                "a change is over as soon as it is seen",
+        windows = condition.windows if condition else ()
+        passing = next((window.function for window in windows if window.function in OF_MOMENT), "")
+        if passing and key == "when" and trigger.alert is not None and trigger.until is None:
+            expected = f"'until' beside an alert about {passing}()"
+            findings.add(
+                (*path, "alert"), expected=expected, came="none", hint="it is over as soon as it is seen"
             )
-            findings.add((*path, "alert"), expected=expected, came="none", hint=hint)
         held = [name for name, value in (("for", trigger.for_), ("debounce", trigger.debounce)) if value]
-        if changes and (held or trigger.every is not None or trigger.at is not None):
+        if passing and (held or trigger.every is not None or trigger.at is not None):
             beside = held[0] if held else "every" if trigger.every is not None else "at"
-            expected = f"changed() in a condition without {beside!r}"
-            hint = "a change is seen with one message only"
+            expected = f"{passing}() in a condition without {beside!r}"
+            hint = "it is seen with one message only"
             findings.add((*path, key), expected=expected, came="both", hint=hint)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_node.config.loaded import Node
-    from edge_node.knowledge.sources import Source
     from edge_node.knowledge.store import Store
     from edge_node.protocols import Embedder, Progress
 
@@ -88,6 +87,15 @@ class BuildReport:
     unmatched: tuple[Remark, ...]
     elapsed_s: float
 
+    @property
+    def text(self) -> str:
+        """What was done, in a sentence."""
+        unread = f"; {len(self.unreadable)} files could not be read" if self.unreadable else ""
+        return (
+            f"{self.files} files with {self.chunks} passages, {self.embedded} of them new,"
+            f" in {self.elapsed_s:.1f} s{unread}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
@@ -104,8 +112,15 @@ class _Scan:
     unreadable: tuple[Remark, ...]
 
 
-def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: Progress) -> BuildReport:
-    """Bring the index up to the manuals of `nodes` and return what was done.
+def build(
+    store: Store,
+    nodes: Sequence[Node],
+    *,
+    embedder: Embedder,
+    progress: Progress,
+    lines: Sequence[Readable] = (),
+) -> BuildReport:
+    """Bring the index up to the manuals of `nodes` and to `lines` of the bus, and return what was done.
 
     Vectors are written as they are made and the rest in one transaction at the end: a build that is cut
     off leaves the old index as it was, and the next one goes on from there.
@@ -114,12 +129,13 @@ def build(store: Store, nodes: Sequence[Node], *, embedder: Embedder, progress: 
         KnowledgeIndexError: The index cannot be written.
         ModelError: The embedder failed.
     """
-    found: list[Source] = []
+    found: list[Readable] = []
     unmatched: list[Remark] = []
     for node in nodes:
         files, empty = sources(node)
         found.extend(files)
         unmatched.extend(Remark(node.name, pattern, reason) for pattern, reason in empty)
+    found.extend(lines)
     return take_up(store, found, unmatched=unmatched, embedder=embedder, progress=progress)
 
 
@@ -130,8 +146,17 @@ def take_up(
     embedder: Embedder,
     progress: Progress,
     unmatched: Sequence[Remark] = (),
+    beside: Sequence[tuple[str, str]] = (),
 ) -> BuildReport:
     """Bring the index up to the documents `found`, whether they lie in files or not.
+
+    Args:
+        store: The index.
+        found: What is to be in it.
+        embedder: What makes vectors.
+        progress: Told how far it is.
+        unmatched: What was looked for and is not there.
+        beside: Node and file of what is in the index and stays there unread.
 
     Raises:
         KnowledgeIndexError: The index cannot be written.
@@ -143,9 +168,9 @@ def take_up(
     stored = store.keys(embedder.name)
     missing = {key: text for key, text in wanted.items() if key not in stored}
     _embed(store, missing, embedder=embedder, progress=progress)
-    removed = store.replace(scan.new, kept=scan.kept, embedder=embedder.name)
+    removed = store.replace(scan.new, kept=(*scan.kept, *beside), embedder=embedder.name)
     return BuildReport(
-        files=len(scan.new) + len(scan.kept),
+        files=len(scan.new) + len(scan.kept) + len(beside),
         chunks=store.count(),
         embedded=len(missing),
         reused=len(wanted) - len(missing),

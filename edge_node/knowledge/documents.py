@@ -24,7 +24,9 @@ _OUTLINES: dict[str, Callable[[Sequence[str]], tuple[Block, ...]]] = {
     ".markdown": outline.markdown,
     ".rst": outline.restructured,
     ".txt": outline.plain,
+    ".log": outline.log,
 }
+LOG_SUFFIX = ".log"
 _HTML = frozenset({".html", ".htm"})
 SUFFIXES = frozenset({*_OUTLINES, *_HTML, ".pdf"})
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

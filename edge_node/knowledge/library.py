@@ -7,12 +7,15 @@ also by another process, is taken up; knows nothing of file formats, tables or m
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_node.errors import KnowledgeIndexError
 from edge_node.knowledge import building, keywords
+from edge_node.knowledge.chronicle import PREFIX, Chronicle, Lines
 from edge_node.knowledge.fusion import fused
 from edge_node.knowledge.merging import merged
 from edge_node.knowledge.store import Store
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_node.config.loaded import Node
     from edge_node.knowledge.building import BuildReport
+    from edge_node.messages import Message
     from edge_node.protocols import Embedder, Progress
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +49,22 @@ class Ranking:
     depth: int = 50
 
 
+class _Unseen:
+    """Progress that nobody looks at: a refresh takes moments, and comes again and again."""
+
+    def start(self, label: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int) -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     """Vectors as they were at one generation of the index.
@@ -61,8 +81,17 @@ class _Snapshot:
 class Library:
     """The manuals of all nodes; several threads may search while one builds."""
 
-    def __init__(self, store: Store, nodes: Sequence[Node], *, embedder: Embedder, ranking: Ranking) -> None:
+    def __init__(
+        self,
+        store: Store,
+        nodes: Sequence[Node],
+        *,
+        chronicle: Chronicle | None = None,
+        embedder: Embedder,
+        ranking: Ranking,
+    ) -> None:
         self._store = store
+        self._chronicle = chronicle
         self._nodes = tuple(nodes)
         self._embedder = embedder
         self._ranking = ranking
@@ -86,10 +115,22 @@ class Library:
         Raises:
             KnowledgeIndexError: The index can be neither opened nor set aside.
         """
-        return cls(Store.open(state_folder), nodes, embedder=embedder, ranking=ranking or Ranking())
+        return cls(
+            Store.open(state_folder),
+            nodes,
+            chronicle=Chronicle.open(state_folder, nodes),
+            embedder=embedder,
+            ranking=ranking or Ranking(),
+        )
 
     def close(self) -> None:
-        """Close the index; the library must not be used any more."""
+        """Close the index; the library must not be used any more.
+
+        Raises:
+            KnowledgeIndexError: The last lines cannot be written.
+        """
+        if self._chronicle:
+            self._chronicle.close()
         self._store.close()
 
     @property
@@ -101,6 +142,33 @@ class Library:
         """Let the next build read the manuals of these nodes; until then the old ones are searched."""
         with self._building:
             self._nodes = tuple(nodes)
+            if self._chronicle:
+                self._chronicle.use(nodes)
+
+    def hear(self, message: Message) -> None:
+        """Keep the line of a message, where a node wants it; `refresh` makes it searchable."""
+        if self._chronicle:
+            try:
+                self._chronicle.hear(message)
+            except KnowledgeIndexError as error:
+                # The message may fire an alarm all the same.
+                _log.error("line_not_kept", topic=message.topic, reason=str(error))
+
+    def refresh(self) -> bool:
+        """Make lines searchable that came since the last time; return whether there were any.
+
+        Raises:
+            KnowledgeIndexError: The index cannot be written; the old one stays.
+            ModelError: The embedder failed; the old one stays.
+        """
+        with self._building:
+            if not self._chronicle or not self._chronicle.write():
+                return False
+            lines = self._chronicle.documents(now=time.time())
+            beside = [place for place in self._store.digests() if not place[1].startswith(PREFIX)]
+            building.take_up(self._store, lines, embedder=self._embedder, progress=_Unseen(), beside=beside)
+            self._current()
+        return True
 
     def build(self, *, progress: Progress) -> BuildReport:
         """Bring the index up to the manuals and return what was done; searches go on meanwhile.
@@ -110,7 +178,14 @@ class Library:
             ModelError: The embedder failed; the old one stays.
         """
         with self._building:
-            report = building.build(self._store, self._nodes, embedder=self._embedder, progress=progress)
+            lines = self._lines()
+            report = building.build(
+                self._store,
+                self._nodes,
+                embedder=self._embedder,
+                progress=progress,
+                lines=lines,
+            )
             self._current()
         _log.info(
             "knowledge_built",
@@ -122,6 +197,12 @@ class Library:
             elapsed_s=round(report.elapsed_s, 3),
         )
         return report
+
+    def _lines(self) -> list[Lines]:
+        if self._chronicle is None:
+            return []
+        self._chronicle.write()
+        return self._chronicle.documents(now=time.time())
 
     def passages(self, text: str, *, node: str = "", limit: int = 4) -> tuple[Passage, ...]:
         """Return the passages nearest to `text`, best first; of all nodes where `node` is empty.

@@ -93,6 +93,13 @@ def plain(lines: Sequence[str]) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def log(lines: Sequence[str]) -> tuple[Block, ...]:
+    """Return the blocks of a log: each line stands for itself."""
+    return tuple(
+        Block(Kind.LIST, number, number) for number, line in enumerate(lines, start=1) if line.strip()
+    )
+
+
 def _atx(line: str) -> re.Match[str] | None:
     # Nobody writes a heading that long, and the pattern takes quadratic time over long runs of spaces.
     return _ATX.fullmatch(line) if len(line) <= _LONGEST_ATX else None

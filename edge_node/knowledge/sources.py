@@ -69,7 +69,7 @@ def sources(node: Node) -> tuple[tuple[Source, ...], tuple[tuple[str, str], ...]
     folder = node.folder.resolve()
     found: dict[str, Source] = {}
     empty: list[tuple[str, str]] = []
-    for pattern in node.spec.knowledge:
+    for pattern in node.spec.manuals:
         try:
             paths = [path for path in folder.glob(pattern) if path.is_symlink() or path.is_file()]
         except (NotImplementedError, ValueError) as problem:

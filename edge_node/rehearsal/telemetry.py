@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WHOLE = "$"
 _HOW_MANY = "#"
+_EACH = "*"
 _ANY = "any"
 
 
@@ -54,11 +55,16 @@ def _payload(told: Mapping[str, Any]) -> bytes:
 def _put(body: dict[str, Any] | list[Any], steps: list[str], value: Any) -> None:
     """Put a value at a path; what is missing on the way is made, lists where a number picks from them."""
     step, *rest = steps
-    picks = bool(rest) and (rest[0].isdecimal() or rest[0] == _HOW_MANY)
+    picks = bool(rest) and (rest[0].isdecimal() or rest[0] in {_HOW_MANY, _EACH})
     missing: Any = ([] if picks else {}) if rest else value
     if isinstance(body, list):
         if step == _HOW_MANY:
             body += [{} for _ in range(int(value) - len(body))]
+            return
+        if step == _EACH:
+            body += [] if body or value == "" else [{}]
+            for item in (each for each in body if each is not None):
+                _put(item, rest, value)
             return
         place = int(step)
         body += [None] * (place + 1 - len(body))

@@ -66,6 +66,7 @@ class Dispatcher:
         clock: Callable[[], float],
         model_queue: ModelQueue[Walk],
         save_s: float = 60.0,
+        on_message: Callable[[Message], None] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._earlier: tuple[Pipeline, ...] = ()
@@ -78,6 +79,7 @@ class Dispatcher:
         self._on_concluded = on_concluded
         self._clock = clock
         self._save_s = save_s
+        self._on_message = on_message
         self._resumed: list[Walk] = []
         self._model_queue = model_queue
         self._stopping = threading.Event()
@@ -213,6 +215,8 @@ class Dispatcher:
         """Return the rest of the path of a message, None where it has its end by now."""
         if message is not None and message.dropped_bytes:
             self._refuse_size(message)
+        elif message is not None and self._on_message is not None:
+            self._on_message(message)
         if self._tells_all:
             return self._pipeline.path(message, now=self._clock())
         path = self._pipeline.begin(message, now=self._clock())

@@ -55,10 +55,12 @@ def _own(configuration: Configuration, *, topics: EdgeTopics, probe: str) -> dic
 
 
 def _heard(configuration: Configuration) -> dict[str, int]:
-    """Return what the nodes listen to, with the highest quality of service that one of them wants."""
+    """Return what the nodes listen to, with the highest quality of service one wants, and keep lines of."""
     filters: dict[str, int] = {}
     for node in configuration.nodes:
         for entry in node.spec.listen:
             name = TopicPattern.parse(entry.topic).filter
             filters[name] = max(entry.qos, filters.get(name, 0))
+        for kept in node.spec.logs:
+            filters.setdefault(kept.log, 0)
     return filters

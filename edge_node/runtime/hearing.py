@@ -71,6 +71,12 @@ class Hearing:
             on_settled=on_settled,
         )
 
+    @property
+    def since(self) -> float | None:
+        """Since when both connections have been open, seconds since the epoch; None while one is not."""
+        main, readings = self._bus.hears_since, self.readings.hears_since
+        return None if main is None or readings is None else max(main, readings)
+
     def begin(self) -> None:
         """Ask for every topic of the configuration, and no more for those of the run before.
 

@@ -8,6 +8,7 @@ Knows a bus and a word to itself; knows no queue, no journal and nothing of what
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import structlog
@@ -71,6 +72,11 @@ class ReadingsLine:
     def idle_s(self) -> float:
         """Seconds since its thread last came round."""
         return self._bus.idle_s if self._used and not self._refusal else 0.0
+
+    @property
+    def hears_since(self) -> float | None:
+        """Since when it has been open, minus infinity where it is not needed, None while it is not open."""
+        return self._bus.hears_since if self._used else -math.inf
 
     @property
     def settled(self) -> bool:

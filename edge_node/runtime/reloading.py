@@ -9,8 +9,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import structlog
 
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 
     from edge_node.announcing import Announcing
     from edge_node.config.loaded import Configuration
+    from edge_node.knowledge.building import BuildReport
     from edge_node.messages import Outgoing
 
 log = structlog.get_logger(__name__)
 
 _PROBLEMS_TOLD = 3
 _JOIN_S = 10.0
+_REFRESH_S = 15.0
+"""How old a line of the bus gets before it can be found."""
+
+
+Outcome: TypeAlias = "Changes | BuildReport | EdgeNodeError"
+"""What came of a wish: what has changed, what the index holds, or why it was refused."""
 
 
 class Wish(NamedTuple):
@@ -40,10 +47,12 @@ class Wish(NamedTuple):
     Attributes:
         user: The person who waits for an answer; empty where nobody does.
         correlation: Correlation of that person's request.
+        operation: `reload`, or `reindex` where only the manuals are to be read.
     """
 
     user: str = ""
     correlation: str = ""
+    operation: str = "reload"
 
 
 class Reloading:
@@ -54,6 +63,8 @@ class Reloading:
         take_up: Makes another configuration the one in force; where it raises, the old one goes on.
         answer: Told what came of a wish: what has changed, or why it was refused.
         read_manuals: Brings the index up to the manuals, after each reload and however long it takes.
+        refresh: Brings the index up to what came on the bus since the last time.
+        refresh_s: Seconds between two of those.
     """
 
     def __init__(
@@ -61,13 +72,17 @@ class Reloading:
         configuration: Configuration,
         *,
         take_up: Callable[[Configuration], None],
-        answer: Callable[[Wish, Changes | EdgeNodeError], None],
-        read_manuals: Callable[[], None],
+        answer: Callable[[Wish, Outcome], None],
+        read_manuals: Callable[[], BuildReport],
+        refresh: Callable[[], object],
+        refresh_s: float = _REFRESH_S,
     ) -> None:
         self._configuration = configuration
         self._take_up = take_up
         self._answer = answer
         self._read_manuals = read_manuals
+        self._refresh = refresh
+        self._refresh_s = refresh_s
         self._wishes: queue.SimpleQueue[Wish | None] = queue.SimpleQueue()
         self._watching = Watching(
             configuration.file, patterns=configuration.runtime.nodes, on_change=self.request
@@ -81,9 +96,9 @@ class Reloading:
         """Why the files as they are now are not in force; empty where they are."""
         return self._trouble
 
-    def request(self, user: str = "", correlation: str = "") -> None:
+    def request(self, user: str = "", correlation: str = "", operation: str = "reload") -> None:
         """Have the files read again soon; may be called from any thread and from a signal handler."""
-        self._wishes.put(Wish(user, correlation))
+        self._wishes.put(Wish(user, correlation, operation))
 
     def start(self) -> None:
         """Start to watch the files and to take them up."""
@@ -98,7 +113,10 @@ class Reloading:
             self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
-        while (wish := self._wishes.get()) is not None:
+        while (wish := self._next()) is not None:
+            if wish.operation == "reindex":
+                self._reindex(wish)
+                continue
             # Source: sd_notify(3), RELOADING=1; Type=notify-reload waits for the READY=1 of a later time.
             notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             outcome = self._reload()
@@ -106,6 +124,28 @@ class Reloading:
             told = f"refused, the old configuration goes on: {outcome}" if refused else "running"
             notify(f"READY=1\nSTATUS={told.splitlines()[0]}")
             self._finish(wish, outcome)
+
+    def _next(self) -> Wish | None:
+        """Return the next wish, None at the end; refresh the index while there is none."""
+        while True:
+            try:
+                return self._wishes.get(timeout=self._refresh_s)
+            except queue.Empty:
+                try:
+                    self._refresh()
+                except EdgeNodeError as error:
+                    log.error("lines_not_indexed", reason=str(error))  # noqa: TRY400 - said in one sentence
+
+    def _reindex(self, wish: Wish) -> None:
+        try:
+            outcome: Outcome = self._read_manuals()
+        except EdgeNodeError as error:
+            log.error("manuals_not_indexed", reason=str(error))  # noqa: TRY400 - said in one sentence
+            outcome = error
+        try:
+            self._answer(wish, outcome)
+        except EdgeNodeError as error:
+            log.error("reindex_not_answered", reason=str(error))  # noqa: TRY400 - said in one sentence
 
     def _reload(self) -> Changes | EdgeNodeError:
         try:
@@ -138,14 +178,15 @@ class Reloading:
             log.error("reload_unfinished", reason=str(error))  # noqa: TRY400 - said in one sentence
 
 
-def answer(wish: Wish, outcome: Changes | EdgeNodeError, announcing: Announcing) -> tuple[Outgoing, ...]:
+def answer(wish: Wish, outcome: Outcome, announcing: Announcing) -> tuple[Outgoing, ...]:
     """Return what a person who wished for a reload is told; nothing where nobody waits."""
     if not wish.user:
         return ()
-    done = Operated("reload", wish.user, wish.correlation, "")
+    done = Operated(wish.operation, wish.user, wish.correlation, "")
     if isinstance(outcome, EdgeNodeError):
         return announcing.failure(done, outcome)
-    return announcing.response(replace(done, text=outcome.text, data=outcome.as_dict()))
+    data = outcome.as_dict() if isinstance(outcome, Changes) else asdict(outcome)
+    return announcing.response(replace(done, text=outcome.text, data=data))
 
 
 def _short(error: EdgeNodeError) -> str:

@@ -25,9 +25,9 @@ from edge_node.runtime.dispatcher import Dispatcher
 from edge_node.runtime.hearing import Hearing
 from edge_node.runtime.probe import Probe
 from edge_node.runtime.publisher import Publisher
-from edge_node.runtime.reloading import Reloading, Wish, answer
+from edge_node.runtime.reloading import Outcome, Reloading, Wish, answer
 from edge_node.runtime.remembering import save
-from edge_node.runtime.standing import Standing, description, status
+from edge_node.runtime.standing import Standing, description, refusals, status
 from edge_node.runtime.state_lock import StateLock
 from edge_node.runtime.stop_line import StopLine
 from edge_node.runtime.troubles import Troubles
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     from edge_node.bus.receipt import Receipt
     from edge_node.config.loaded import Configuration
-    from edge_node.errors import BrokerRefused, EdgeNodeError
+    from edge_node.errors import BrokerRefused
+    from edge_node.knowledge.building import BuildReport
     from edge_node.knowledge.library import Library
     from edge_node.messages import Command, Message
-    from edge_node.runtime.changes import Changes
     from edge_node.runtime.wiring import Assembly
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,11 @@ class Service:
         self._ready = threading.Event()
         self._refusal: BrokerRefused | None = None
         self._reloading = Reloading(
-            configuration, take_up=self._take_up, answer=self._answer, read_manuals=self._read_manuals
+            configuration,
+            take_up=self._take_up,
+            answer=self._answer,
+            read_manuals=self._read_manuals,
+            refresh=lambda: self._assembly.library.refresh(),  # noqa: PLW0108 - it is made later
         )
 
     def run(self) -> None:
@@ -162,11 +166,12 @@ class Service:
             publish=self._bus.publish,
             ask_reload=self._reloading.request,
             before=before,
+            hears_since=lambda: self._hearing.since,
         )
 
-    def _read_manuals(self) -> None:
+    def _read_manuals(self) -> BuildReport:
         self._assembly.library.use(self._configuration.nodes)
-        read_manuals(self._assembly.library, progress=LoggedProgress())
+        return read_manuals(self._assembly.library, progress=LoggedProgress())
 
     def _prepare_exit(self) -> None:
         """Make what lets commands out, and what stops them."""
@@ -221,6 +226,7 @@ class Service:
             clock=clock,
             model_queue=self._assembly.model_queue,
             save_s=runtime.memory.save,
+            on_message=self._assembly.library.hear,
         )
         self._troubles = Troubles(
             alerts=Alerts(self._assembly.announcing, publish=self._bus.publish, clock=clock),
@@ -271,7 +277,7 @@ class Service:
         self._hearing.change(configuration)
         self._standing.tell()
 
-    def _answer(self, wish: Wish, outcome: Changes | EdgeNodeError) -> None:
+    def _answer(self, wish: Wish, outcome: Outcome) -> None:
         self._journal.conclude(None, outgoing=answer(wish, outcome, self._assembly.announcing))
         self._publisher.wake()
 
@@ -308,10 +314,7 @@ class Service:
         """Say how this edge stands, once it is known whether the broker lets it speak and hear."""
         if not (self._probe.settled and self._hearing.readings.settled):
             return
-        refused = (
-            f"{name}: the broker refused the subscription ({reason})"
-            for name, reason in sorted(self._bus.refused_filters.items())
-        )
+        refused = refusals(self._bus.refused_filters)
         self._standing.judge(
             [*filter(None, [self._probe.trouble]), *refused, *self._hearing.readings.troubles]
         )
@@ -394,5 +397,4 @@ class Service:
         log.info("stopped")
 
     def _about(self) -> dict[str, Any]:
-        passages = self._assembly.library.size
-        return description(self._configuration, boot=self._boot, passages=passages)
+        return description(self._configuration, boot=self._boot, passages=self._assembly.library.size)

@@ -132,3 +132,10 @@ def description(configuration: Configuration, *, boot: str, passages: int) -> di
         "embedding": runtime.embedding.name,
         "passages": passages,
     }
+
+
+def refusals(filters: Mapping[str, str]) -> list[str]:
+    """Return what is told of topic filters that the broker refused, each with its reason."""
+    return [
+        f"{name}: the broker refused the subscription ({reason})" for name, reason in sorted(filters.items())
+    ]

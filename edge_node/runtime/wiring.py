@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from edge_node.clock import SteadyClock
     from edge_node.config.loaded import Configuration, Node
     from edge_node.config.models import RuntimeConfig
+    from edge_node.knowledge.building import BuildReport
     from edge_node.messages import Command, Outgoing
     from edge_node.protocols import Drafting, Embedder, LanguageModel, Progress
     from edge_node.stop import StopLatch
@@ -132,8 +134,8 @@ def open_library(configuration: Configuration, *, embedder: Embedder) -> Library
     return Library.open(configuration.state, configuration.nodes, embedder=embedder)
 
 
-def read_manuals(library: Library, *, progress: Progress) -> None:
-    """Bring the index up to the manuals, and name what of them it does not hold as it should."""
+def read_manuals(library: Library, *, progress: Progress) -> BuildReport:
+    """Bring the index up to the manuals, name what it cannot hold, and return what was done."""
     report = library.build(progress=progress)
     kinds = {
         "manual_not_read": report.unreadable,
@@ -143,6 +145,7 @@ def read_manuals(library: Library, *, progress: Progress) -> None:
     for kind, remarks in kinds.items():
         for remark in remarks:
             log.warning(kind, node=remark.node, file=remark.file, reason=remark.text)
+    return report
 
 
 def _threads(configuration: Configuration) -> int:
@@ -200,8 +203,9 @@ def assemble(  # noqa: PLR0913 - a part each
     stop: StopLatch,
     clock: SteadyClock,
     publish: Callable[[Outgoing], None] | None = None,
-    ask_reload: Callable[[str, str], None] | None = None,
+    ask_reload: Callable[[str, str, str], None] | None = None,
     before: Assembly[Manuals] | None = None,
+    hears_since: Callable[[], float | None] = lambda: -math.inf,
 ) -> Assembly[Manuals]:
     """Return the stages of a configuration, joined.
 
@@ -213,14 +217,15 @@ def assemble(  # noqa: PLR0913 - a part each
         stop: What an operational stop latches.
         clock: Wall clock, seconds since the epoch.
         publish: Hands a message to the broker that nobody keeps; None where there is no broker.
-        ask_reload: Told the user and the correlation of who asks to have the files read again.
+        ask_reload: Told the user, the correlation and the operation of who asks to have files read again.
         before: What runs now, which hands on the commands under way; the caller hands on devices and
             episodes with `take_over`, between two messages.
+        hears_since: Tells since when messages have come in, by `clock`; None while they cannot.
     """
     runtime, nodes = configuration.runtime, configuration.nodes
     topics = EdgeTopics(runtime.edge, group=runtime.group or "")
     twin = DeviceTwin(nodes, limits=runtime.limits, clock=clock)
-    triggers = TriggerEngine(nodes, twin=twin, topics=topics, limits=runtime.limits, clock=clock)
+    triggers = _triggers(configuration, twin=twin, topics=topics, clock=clock, hears_since=hears_since)
     lifecycle = _lifecycle(nodes, twin=twin, clock=clock, before=before.lifecycle if before else None)
     announcing = Announcing(topics, clock=clock, wall=clock.wall)
     gate = _gate(configuration, twin=twin, lifecycle=lifecycle, stop=stop, clock=clock)
@@ -247,6 +252,20 @@ def assemble(  # noqa: PLR0913 - a part each
     preparation = _preparation(nodes, models=models)
     return Assembly(  # in the order of its fields
         pipeline, announcing, lifecycle, library, twin, preparation, verdicts, model_queue, breaker
+    )
+
+
+def _triggers(
+    configuration: Configuration,
+    *,
+    twin: DeviceTwin,
+    topics: EdgeTopics,
+    clock: SteadyClock,
+    hears_since: Callable[[], float | None],
+) -> TriggerEngine:
+    limits = configuration.runtime.limits
+    return TriggerEngine(
+        configuration.nodes, twin=twin, topics=topics, limits=limits, clock=clock, hears_since=hears_since
     )
 
 

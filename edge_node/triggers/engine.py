@@ -19,8 +19,8 @@ from edge_node.messages import Request, RequestKind
 from edge_node.triggers.asks import Asks
 from edge_node.triggers.episodes import Holding, Joint, Silence
 from edge_node.triggers.memory import Memory
+from edge_node.triggers.reading import Reading
 from edge_node.triggers.schedule import Schedule
-from edge_node.triggers.seen import Reading
 from edge_node.triggers.series import Budget
 from edge_node.triggers.watches import Trigger, Watch
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from edge_node.messages import Message, Observation, StateRow
     from edge_node.protocols import Twin
     from edge_node.topics import EdgeTopics
-    from edge_node.triggers.seen import Concerned, Seen
+    from edge_node.triggers.reading import Concerned
+    from edge_node.triggers.seen import Seen
 
 
 class TriggerEngine:
@@ -49,6 +50,7 @@ class TriggerEngine:
         limits: Sizes of questions, of the sentences that tell alarms, and of windows of time.
         new_id: Gives the identifier of a request.
         clock: Wall clock, seconds since the epoch; a message from the future counts as now.
+        hears_since: Tells since when messages have come in, by that clock; None while they cannot.
 
     Raises:
         ConditionInvalid: A trigger's condition does not compile.
@@ -63,12 +65,13 @@ class TriggerEngine:
         limits: LimitsConfig,
         new_id: Callable[[], str] = new_id,
         clock: Callable[[], float] = time.time,
+        hears_since: Callable[[], float | None] = lambda: -math.inf,
     ) -> None:
         self._twin = twin
         self._topics = topics
         self._limits = limits
         self._new_id = new_id
-        self._clock = clock
+        self._clock, self._hears_since = clock, hears_since
         self._asks = Asks(nodes, topics=topics, limits=limits, new_id=new_id)
         triggers = {node.name: tuple(Trigger.of(node)) for node in nodes}
         self._readings = {node: Reading(own) for node, own in triggers.items() if own}
@@ -79,11 +82,13 @@ class TriggerEngine:
             if trigger.scheduled
         }
         self._budget = Budget(limits.samples)
+        self._patterns = Budget(limits.patterns)
         self._memory = Memory(
             self._readings,
             stale_s={node.name: node.spec.stale for node in nodes},
             window_samples=limits.window,
             budget=self._budget,
+            patterns=self._patterns,
             schedules=self._schedules,
         )
         self._deadlines: list[tuple[float, int, Seen, Watch]] = []
@@ -149,11 +154,17 @@ class TriggerEngine:
         # the journal brings a message back after a power cut.
         values = self._values(seen, said=said)
         names = seen.news(values.keys(), said)
-        changed = seen.changes(reading.compared, said) if reading.compared else {}
+        if reading.patterned:
+            for name in seen.learn(reading, said, budget=self._patterns):
+                self._memory.note_patterns(seen, name)
+        moments = seen.moments(reading, said) if reading.moments else {}
         if reading.lengths:
             seen.take_up(reading, said, limit=self._limits.window, budget=self._budget)
+        if reading.measures:
+            known = {**values, **moments}
+            seen.measure(reading.measures, known, said, limit=self._limits.window, budget=self._budget)
         self._memory.note_device(seen)
-        fired = self._fired(reading.concerned(names), seen, values, at=at, changed=changed)
+        fired = self._fired(reading.concerned(names), seen, values, at=at, moments=moments)
         if reading.joints:
             fired += self._joined(seen, fired, at=at)
         if not (fired or self._ended):
@@ -191,16 +202,16 @@ class TriggerEngine:
         values: Mapping[str, Any],
         *,
         at: float,
-        changed: Mapping[str, bool],
+        moments: Mapping[str, bool],
     ) -> list[Watch]:
         """Return the watches of the triggers that what a message shows fires."""
         fired: list[Watch] = []
         if not concerned.asked:
             return fired
-        stirred = seen.stirred(concerned, values, at, changed=changed)
+        stirred = seen.stirred(concerned, values, at, moments=moments)
         if not stirred:
             return fired
-        watches, told = seen.watches, _told(concerned, seen, values, at=at, changed=changed)
+        watches, told = seen.watches, _told(concerned, seen, values, at=at, moments=moments)
         for _, name, trigger, ask in stirred:
             watch = watches.get(name)
             if watch is not None:
@@ -229,6 +240,8 @@ class TriggerEngine:
     def _ripened(self, seen: Seen, watch: Watch, now: float) -> list[Request]:
         """Return what fires because the deadline of a watch may have come."""
         episode = watch.episode
+        if isinstance(episode, Silence):
+            episode.listen(self._hears_since(), now=now)
         deadline = episode.deadline
         if deadline is None or deadline > now:
             self._schedule(seen, watch)
@@ -239,7 +252,7 @@ class TriggerEngine:
             fires = episode.ripen(now)
         elif isinstance(episode, Holding):
             alone = self._readings[seen.node].alone[watch.trigger.name]
-            told = _told(alone, seen, values, at=now, changed={})
+            told = _told(alone, seen, values, at=now, moments={})
             fires = episode.ripen(now, holds=watch.asked(told))
         if not isinstance(episode, Joint):
             self._note_end(watch, was_open=was_open, is_open=episode.open)
@@ -284,7 +297,7 @@ class TriggerEngine:
             if seen.node != trigger.node:
                 continue
             values = self._values(seen, said={})
-            if trigger.holds(_told(alone, seen, values, at=now, changed={})):
+            if trigger.holds(_told(alone, seen, values, at=now, moments={})):
                 yield self._request(trigger, seen, values, at=now)
 
     def _settle(self, seen: Seen, watch: Watch, *, urgent: bool) -> None:
@@ -376,10 +389,10 @@ def _alerts_first(requests: Iterable[Request]) -> tuple[Request, ...]:
 
 
 def _told(
-    concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, changed: Mapping[str, bool]
+    concerned: Concerned, seen: Seen, values: Mapping[str, Any], *, at: float, moments: Mapping[str, bool]
 ) -> Told:
     """Return what the conditions of triggers are asked over: values of fields, and what windows come to."""
-    told = seen.values(concerned.windows, at, changed=changed)
+    told = seen.values(concerned.windows, at, moments=moments)
     for name in concerned.names:
         if name in values:
             told[name] = values[name]

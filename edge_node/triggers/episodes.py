@@ -169,6 +169,11 @@ class Silence:
         """Take note that the device was heard, which ends an episode."""
         self.heard_at = at if self.heard_at is None else max(at, self.heard_at)
 
+    def listen(self, since: float | None, *, now: float) -> None:
+        """Count silence from when somebody listened: since `since`, or not even now where that is None."""
+        if self.heard_at is not None:
+            self.heard_at = max(self.heard_at, now if since is None else min(since, now))
+
     def ripen(self, at: float) -> bool:
         """Return whether it fires by the time that has passed."""
         if self.deadline is None or at < self.deadline:

@@ -14,15 +14,16 @@ import structlog
 
 from edge_node.messages import StateRow
 from edge_node.triggers.episodes import Holding, Joint, Silence
+from edge_node.triggers.patterns import Patterns
 from edge_node.triggers.seen import Seen
 from edge_node.triggers.series import Series
 from edge_node.triggers.watches import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from edge_node.triggers.reading import Reading
     from edge_node.triggers.schedule import Schedule
-    from edge_node.triggers.seen import Reading
     from edge_node.triggers.series import Budget
     from edge_node.triggers.watches import Trigger
 
@@ -60,6 +61,7 @@ class Memory:
         stale_s: Node to the age after which its values count as unknown.
         window_samples: Samples that one window may hold.
         budget: What all windows share.
+        patterns: What the patterns of all lines share.
         schedules: Node and name of each trigger that times of the clock fire, to it and its times.
 
     Attributes:
@@ -74,12 +76,14 @@ class Memory:
         stale_s: Mapping[str, float],
         window_samples: int,
         budget: Budget,
+        patterns: Budget,
         schedules: Mapping[tuple[str, str], tuple[Trigger, Schedule]],
     ) -> None:
         self._readings = readings
         self._stale_s = stale_s
         self._window_samples = window_samples
         self._budget = budget
+        self._patterns = patterns
         self._schedules = schedules
         self.seen: dict[tuple[str, str], Seen] = {}
         self._urgent: dict[Key, None] = {}
@@ -101,6 +105,16 @@ class Memory:
     def note_device(self, seen: Seen) -> None:
         """Take note that what is known of a device changed."""
         self._later["device", seen.node, seen.device] = None
+
+    def note_patterns(self, seen: Seen, name: str) -> None:
+        """Take note that a line was taken up; a new pattern is urgent, for it is told only once."""
+        patterns = seen.patterns[name]
+        begins = patterns.started == patterns.at
+        changed = self._urgent if patterns.fresh or begins else self._later
+        for number in patterns.touched:
+            changed["pattern", seen.node, seen.device, name, number] = None
+        patterns.touched.clear()
+        (self._urgent if begins else self._later)["patterns", seen.node, seen.device, name] = None
 
     def note_schedule(self, trigger: Trigger) -> None:
         """Take note that a time of a schedule was kept."""
@@ -167,10 +181,21 @@ class Memory:
             case ("device", str(node), str(device)):
                 seen = self.seen.get((node, device))
                 return _device(seen) if seen else None
+            case ("pattern" | "patterns", str(node), str(device), str(name), *number):
+                return self._patterns_body(node, device, name, number)
             case ("schedule", str(node), str(name)) if (node, name) in self._schedules:
                 trigger, schedule = self._schedules[node, name]
                 return {"of": trigger.digest, "last": schedule.last}
         return None
+
+    def _patterns_body(
+        self, node: str, device: str, name: str, number: Sequence[str | float]
+    ) -> Mapping[str, Any] | None:
+        seen = self.seen.get((node, device))
+        patterns = seen.patterns.get(name) if seen else None
+        if patterns is None:
+            return None
+        return patterns.pattern_as_dict(int(number[0])) if number else patterns.as_dict()
 
     def _take_up(self, key: Key, body: Mapping[str, Any]) -> bool:
         """Return whether a row is about something that still is."""
@@ -179,6 +204,8 @@ class Memory:
                 return self._take_up_watch(node, name, device, body)
             case ("device", str(node), str(device)) if node in self._readings:
                 self._take_up_device(self.device(node, device), body)
+            case ("pattern" | "patterns", str(node), str(device), str(name), *number):
+                return self._take_up_patterns(node, device, name, number, body)
             case ("schedule", str(node), str(name)):
                 trigger, schedule = self._schedules.get((node, name), (None, None))
                 if trigger is None or schedule is None or body["of"] != trigger.digest:
@@ -189,15 +216,31 @@ class Memory:
         return True
 
     def _take_up_device(self, seen: Seen, body: Mapping[str, Any]) -> None:
-        lengths = self._readings[seen.node].lengths
+        wanted = self._readings[seen.node].series
         seen.known, seen.last = frozenset(map(str, body["known"])), dict(body["last"])
         seen.at = -math.inf if body["at"] is None else float(body["at"])
         for name, seconds, tumbling, samples in body["series"]:
             key = (str(name), float(seconds), tumbling is True)
-            if key in lengths.get(key[0], ()):
+            if key in wanted:
                 series = Series(key[1], key[2], seen.stale_s, self._window_samples, self._budget)
                 series.take_up(samples)
                 seen.series[key] = series
+
+    def _take_up_patterns(
+        self, node: str, device: str, name: str, number: Sequence[str | float], body: Mapping[str, Any]
+    ) -> bool:
+        reading = self._readings.get(node)
+        if reading is None or name not in reading.patterned:
+            return False
+        seen = self.device(node, device)
+        patterns = seen.patterns.get(name)
+        if patterns is None:
+            patterns = Patterns(seen.stale_s, self._patterns, reading.patterned[name])
+            seen.patterns[name] = patterns
+        if number:
+            return patterns.take_up_pattern(int(number[0]), body)
+        patterns.take_up(body)
+        return True
 
     def _take_up_watch(self, node: str, name: str, device: str, body: Mapping[str, Any]) -> bool:
         reading = self._readings.get(node)
@@ -227,16 +270,20 @@ def _row(key: Key, body: Mapping[str, Any] | None) -> StateRow:
 def _resume(seen: Seen, *, taken_at: float, now: float) -> None:
     """Go on with a device as if no time had passed for what must be observed to count.
 
-    How long a condition was seen to hold goes on from there. Silence starts anew, unless the pause was too
-    short for a word to be missed, as when a configuration is exchanged. The samples of windows keep their
-    times, so that a pause longer than `stale` is a gap in them. Where the clock reads less than before,
-    everything moves back with it.
+    How long a condition was seen to hold, and how long lines were learnt from, goes on from there. Silence
+    starts anew, unless the pause was too short for a word to be missed, as when a configuration is
+    exchanged. The samples of windows keep their times, so that a pause longer than `stale` is a gap in them.
+    Where the clock reads less than before, everything moves back with it.
     """
     back_s = min(0.0, now - taken_at) if taken_at > -math.inf else 0.0
     missed_nothing = 0.0 <= now - taken_at <= _CLOCK_S
     seen.at += back_s
     for series in seen.series.values():
         series.shift(back_s)
+    for patterns in seen.patterns.values():
+        patterns.shift(back_s)
+        unseen_s = max(0.0, now - taken_at) if taken_at > -math.inf and not missed_nothing else 0.0
+        patterns.settle(observed_again_s=unseen_s)
     for watch in seen.watches.values():
         match watch.episode:
             case Silence() as silence:

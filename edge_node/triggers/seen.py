@@ -1,158 +1,27 @@
 """What is remembered about one device: when it was heard, what its fields showed lately, its episodes.
 
-Knows triggers, series and episodes; knows no message, no twin and no request.
+Knows what the triggers of its node read, series and episodes; knows no message, no twin and no request.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from edge_node.conditions.windows import CHANGED
-from edge_node.triggers.series import BOUNDED, Series, inside
+from edge_node.conditions import Told
+from edge_node.conditions.windows import NEW_PATTERN, OF_MOMENT, REPEATS
+from edge_node.triggers.patterns import Patterns
+from edge_node.triggers.reading import NUMBERS
+from edge_node.triggers.series import BOUNDED, Series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence
+    from collections.abc import Iterable, KeysView, Mapping
 
-    from edge_node.conditions import Told, Window
+    from edge_node.conditions import Window
+    from edge_node.triggers.reading import Asked, Concerned, Measure, Reading, SeriesKey
     from edge_node.triggers.series import Budget
-    from edge_node.triggers.watches import Trigger, Watch
-
-SeriesKey = tuple[str, float, bool]
-"""Field, length in seconds, and whether windows of it tumble."""
-_MESSAGE_KINDS = 1024
-_NUMBERS = (float, int)  # a truth value is an int to Python, and no number here
-
-
-class Asked(NamedTuple):
-    """A trigger that is to be asked.
-
-    Attributes:
-        place: Its place among those that are asked with it.
-        name: Its name.
-        trigger: The trigger.
-        ask: Asks `when`.
-    """
-
-    place: int
-    name: str
-    trigger: Trigger
-    ask: Callable[[Told], bool | None]
-
-
-class Band(NamedTuple):
-    """Triggers none of which holds while a value lies in between.
-
-    Attributes:
-        name: Name of the value.
-        below: What it lies above.
-        above: What it lies below.
-        asked: The triggers.
-        window: The window that comes to the value; None where a field tells it.
-    """
-
-    name: str
-    below: float
-    above: float
-    asked: tuple[Asked, ...]
-    window: Window | None = None
-
-    def narrowed(self, below: float, above: float, asked: Asked) -> Band:
-        """Return the band with another trigger."""
-        return self._replace(
-            below=max(below, self.below), above=min(above, self.above), asked=(*self.asked, asked)
-        )
-
-
-class Concerned(NamedTuple):
-    """Triggers that are to be asked together.
-
-    Attributes:
-        asked: The triggers by their names, in the order of their file.
-        names: All names that their conditions want.
-        windows: All windows of time that they look through.
-        bands: Those that a single value keeps from holding, by that value.
-        others: Those of which nothing of the kind is known.
-    """
-
-    asked: Mapping[str, Asked]
-    names: frozenset[str]
-    windows: tuple[Window, ...]
-    bands: tuple[Band, ...]
-    others: tuple[Asked, ...]
-
-    @classmethod
-    def of(cls, triggers: Iterable[Trigger]) -> Concerned:
-        """Return triggers with all that they want to know."""
-        conditions = [(trigger, trigger.when) for trigger in triggers if trigger.when]
-        asked = [
-            Asked(place, trigger.name, trigger, when.ask) for place, (trigger, when) in enumerate(conditions)
-        ]
-        windows = frozenset(window for each in asked for window in each.trigger.windows)
-        names = frozenset(name for each in asked for name in each.trigger.names)
-        by_name = {window.name: window for window in windows}
-        bands: dict[str, Band] = {}
-        others: list[Asked] = []
-        for each, (_, when) in zip(asked, conditions, strict=True):
-            if when.quiet is None:
-                others.append(each)
-                continue
-            name, below, above = when.quiet
-            known = bands.get(name) or Band(name, -math.inf, math.inf, (), by_name.get(name))
-            if known.window:
-                below, above = inside(below, above)
-            bands[name] = known.narrowed(below, above, each)
-        return cls(
-            {each.name: each for each in asked},
-            names,
-            tuple(sorted(windows, key=lambda window: window.name)),
-            tuple(bands.values()),
-            tuple(others),
-        )
-
-
-class Reading:
-    """The triggers of one node by the fields that they read.
-
-    Args:
-        triggers: All triggers of the node, in the order of its file.
-
-    Attributes:
-        triggers: All of them by name.
-        silences: Those that fire by silence.
-        joints: Those that fire by other triggers.
-        lengths: Field to the series that windows over it need.
-        compared: Fields whose changes are asked for.
-        alone: Name to a trigger with a condition, to be asked without others.
-        concerned: Fields that are told, to the triggers that are to be asked then.
-    """
-
-    def __init__(self, triggers: Sequence[Trigger]) -> None:
-        self.triggers = {trigger.name: trigger for trigger in triggers}
-        self.silences = tuple(trigger for trigger in triggers if trigger.spec.absent is not None)
-        self.joints = tuple(trigger for trigger in triggers if trigger.joint)
-        self._asked = tuple(trigger for trigger in triggers if trigger.when and not trigger.scheduled)
-        self.lengths = _lengths(triggers)
-        self.compared = frozenset(
-            window.field for trigger in triggers for window in trigger.windows if window.function == CHANGED
-        )
-        self.alone = {trigger.name: Concerned.of([trigger]) for trigger in triggers if trigger.when}
-        self.concerned = lru_cache(maxsize=_MESSAGE_KINDS)(self._concerned)
-
-    def _concerned(self, names: frozenset[str]) -> Concerned:
-        """Return the triggers that read one of some fields; the device itself is told by each message."""
-        told = names | {"device"}
-        return Concerned.of(trigger for trigger in self._asked if trigger.names & told)
-
-
-def _lengths(triggers: Sequence[Trigger]) -> dict[str, tuple[SeriesKey, ...]]:
-    lengths: dict[str, set[SeriesKey]] = {}
-    for window in (window for trigger in triggers for window in trigger.windows):
-        if window.function != CHANGED:
-            lengths.setdefault(window.field, set()).add(window.series)
-    return {name: tuple(sorted(keys)) for name, keys in lengths.items()}
+    from edge_node.triggers.watches import Watch
 
 
 @dataclass(slots=True, eq=False)
@@ -169,6 +38,7 @@ class Seen:
         series: What its fields showed lately.
         fed: Field to those of the series that its numbers go to, as far as one came.
         last: Field to its last value, for fields whose changes are asked for.
+        patterns: Field to the patterns of its lines.
         watches: Trigger to where it stands; triggers for which nothing is on its way have none.
     """
 
@@ -181,6 +51,7 @@ class Seen:
     series: dict[SeriesKey, Series] = field(default_factory=dict)
     fed: dict[str, tuple[Series, ...]] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
+    patterns: dict[str, Patterns] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
 
     def hear(self, at: float) -> float:
@@ -199,6 +70,8 @@ class Seen:
         self.at += seconds
         for series in self.series.values():
             series.shift(seconds)
+        for patterns in self.patterns.values():
+            patterns.shift(seconds)
         for watch in self.watches.values():
             watch.episode.shift(seconds)
 
@@ -215,7 +88,7 @@ class Seen:
         """Take the numbers of a message up into the windows."""
         for name, value in said.items():
             keys = reading.lengths.get(name)
-            if keys is None or type(value) not in _NUMBERS or not math.isfinite(value):
+            if keys is None or type(value) not in NUMBERS or not math.isfinite(value):
                 continue
             fed = self.fed.get(name)
             if fed is None:
@@ -231,7 +104,7 @@ class Seen:
         return series
 
     def stirred(
-        self, concerned: Concerned, values: Mapping[str, Any], at: float, *, changed: Mapping[str, bool]
+        self, concerned: Concerned, values: Mapping[str, Any], at: float, *, moments: Mapping[str, bool]
     ) -> list[Asked]:
         """Return the triggers that may hold, and those that stand somewhere, in the order of their file.
 
@@ -241,14 +114,14 @@ class Seen:
         for name, below, above, asked, window in concerned.bands:
             if window is None:
                 value = values.get(name)
-            elif window.function in BOUNDED:
+            elif window.aggregate in BOUNDED:
                 series = self.series.get(window.series)
                 if series is None or series.lies_within(below, above):
                     continue
-                value = series.value(window.function, at)
+                value = series.value(window.aggregate, at)
             else:
-                value = self.values((window,), at, changed=changed).get(name)
-            if value is None or (type(value) in _NUMBERS and below < value < above):
+                value = self.values((window,), at, moments=moments).get(name)
+            if value is None or (type(value) in NUMBERS and below < value < above):
                 continue
             found += asked
         there = {each.name for each in found}
@@ -257,16 +130,73 @@ class Seen:
         found.sort()
         return found
 
-    def values(self, windows: Iterable[Window], at: float, *, changed: Mapping[str, bool]) -> dict[str, Any]:
+    def measure(
+        self,
+        measures: Iterable[Measure],
+        values: Mapping[str, Any],
+        said: Mapping[str, Any],
+        *,
+        limit: int,
+        budget: Budget,
+    ) -> None:
+        """Take what expressions come to with a message up into the windows over them.
+
+        Args:
+            measures: The expressions.
+            values: What is known with the message, and what belongs to it alone, by name.
+            said: What the message tells.
+            limit: Samples that one window may hold.
+            budget: What all windows share.
+        """
+        told: Told | None = None
+        for measure in measures:
+            if measure.fields.isdisjoint(said):
+                continue
+            told = told or Told(values)
+            sample = measure.sample(told)
+            if sample is not None:
+                self._add(measure.keys, sample, limit=limit, budget=budget)
+
+    def _add(self, keys: Iterable[SeriesKey], value: float, *, limit: int, budget: Budget) -> None:
+        for key in keys:
+            self._series(key, limit=limit, budget=budget).add(self.at, value)
+
+    def learn(self, reading: Reading, said: Mapping[str, Any], *, budget: Budget) -> list[str]:
+        """Take the lines of a message up into the patterns; return the fields that told one."""
+        told = [name for name in reading.patterned if type(said.get(name)) is str]
+        for name in told:
+            patterns = self.patterns.get(name)
+            if patterns is None:
+                patterns = self.patterns[name] = Patterns(self.stale_s, budget, reading.patterned[name])
+            patterns.see(said[name], self.at)
+        return told
+
+    def moments(self, reading: Reading, said: Mapping[str, Any]) -> dict[str, bool]:
+        """Return what belongs to a message alone, by the name of its window; the unknown is left out."""
+        changed = self.changes(reading.compared, said) if reading.compared else {}
+        found: dict[str, bool] = {}
+        for window in reading.moments:
+            value = changed.get(window.field)
+            if window.function == NEW_PATTERN:
+                patterns = self.patterns.get(window.field) if type(said.get(window.field)) is str else None
+                value = patterns.is_new(learn_s=window.seconds) if patterns else False
+            if value is not None:
+                found[window.name] = value
+        return found
+
+    def values(self, windows: Iterable[Window], at: float, *, moments: Mapping[str, bool]) -> dict[str, Any]:
         """Return what windows come to at `at`, by their names; those that are unknown are left out."""
         values: dict[str, Any] = {}
         for window in windows:
             value: float | bool | None
-            if window.function == CHANGED:
-                value = changed.get(window.field)
+            if window.function in OF_MOMENT:
+                value = moments.get(window.name)
+            elif window.function == REPEATS:
+                patterns = self.patterns.get(window.field)
+                value = patterns.repeats(window.seconds, at) if patterns else None
             else:
                 series = self.series.get(window.series)
-                value = series.value(window.function, at) if series else None
+                value = series.value(window.aggregate, at) if series else None
             if value is not None:
                 values[window.name] = value
         return values

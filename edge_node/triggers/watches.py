@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_node.conditions import Condition
-from edge_node.conditions.windows import CHANGED
+from edge_node.conditions.windows import OF_MOMENT
 from edge_node.topics import TopicPattern
 from edge_node.triggers.episodes import Holding, Joint, Silence, Terms
 from edge_node.triggers.sentences import default_sentence, fill
@@ -89,8 +89,9 @@ class Trigger:
 
     @property
     def windows(self) -> frozenset[Window]:
-        """The windows of time that its conditions look through."""
-        return frozenset(window for condition in self.conditions for window in condition.windows)
+        """The windows of time that its conditions look through, and what those look at in each message."""
+        outer = frozenset(window for condition in self.conditions for window in condition.windows)
+        return outer.union(*(window.moments for window in outer))
 
     @property
     def names(self) -> frozenset[str]:
@@ -119,7 +120,7 @@ class Trigger:
     def evidence(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what fires it as the node file has it, and the values that its conditions saw."""
         said = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        asked = self.names | {window.field for window in self.windows}
+        asked = self.names.union(*(window.fields for window in self.windows))
         seen = {name: values[name] for name in sorted(asked) if name in values}
         return {key: said[key] for key in _FIRED_BY if key in said} | {"values": seen}
 
@@ -164,20 +165,20 @@ class Watch:
 
 
 def _terms(spec: TriggerConfig, when: Condition | None, stale_s: float) -> Terms:
-    changes = when is not None and any(window.function == CHANGED for window in when.windows)
+    passing = when is not None and any(window.function in OF_MOMENT for window in when.windows)
     return Terms(
         for_s=spec.for_ or spec.debounce or 0.0,
         end_s=spec.debounce or 0.0,
         cooldown_s=spec.cooldown or 0.0,
         stale_s=stale_s,
-        pulse=changes and spec.until is None,
+        pulse=passing and spec.until is None,
     )
 
 
 def _digest(node: Node, spec: TriggerConfig, *, when: Condition | None, until: Condition | None) -> str:
     """Return what tells a trigger from one that looks at other things, or looks otherwise."""
     asked = (condition for condition in (when, until) if condition)
-    read = {name for each in asked for name in (*each.names, *(window.field for window in each.windows))}
+    read = {name for each in asked for name in each.names}
     listened = sorted(
         (entry.topic, sorted((name, path) for name, path in entry.fields.items() if name in read))
         for entry in node.spec.listen

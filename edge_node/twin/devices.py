@@ -19,7 +19,7 @@ from edge_node.errors import PayloadInvalid
 from edge_node.messages import CommandState, DeviceReport, DeviceState, FieldReport, Observation, StateRow
 from edge_node.payloads import read_json, read_text
 from edge_node.twin.known import Desired, Known, Reported
-from edge_node.twin.listening import MAX_STRING, Index, Listener, kind_of
+from edge_node.twin.listening import Index, Listener, kind_of
 from edge_node.twin.refusals import Refusals, names_device
 from edge_node.twin.roster import Roster
 
@@ -220,7 +220,8 @@ class DeviceTwin:
             whole = tuple(about for each in found if (about := each.whole()).heard)
             if not whole:
                 raise
-            return read_text(payload, max_bytes=limits.payload, max_characters=MAX_STRING), whole
+            longest = max(heard.listener.longest for about in whole for heard in about.heard)
+            return read_text(payload, max_bytes=limits.payload, max_characters=longest), whole
 
     def _report(
         self, heard: Heard, document: Any, message: Message, *, node: str, told: dict[str, Reported]
@@ -233,10 +234,14 @@ class DeviceTwin:
             if told_at == _USELESS:
                 return False
             at = at if told_at is None else min(at, told_at)
+        longest = listener.longest
         for name, value in listener.take(document):
-            plain = isfinite(value) if type(value) is float else value is None or kind_of(value)
+            if type(value) is float:
+                plain = isfinite(value)
+            else:
+                plain = value is None or bool(kind_of(value, longest=longest))
             if not plain:
-                expected = f"a finite number, a text of up to {MAX_STRING} characters, true or false"
+                expected = f"a finite number, a text of up to {longest} characters, true or false"
                 self.refusals.value(
                     message, node=node, field=name, expected=expected, came=type(value).__name__
                 )

@@ -5,6 +5,7 @@ Knows topics, paths into JSON and the times devices write; knows nothing of what
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Node
 
 MAX_STRING = 256
-"""Characters of a text value; a longer one is not taken up."""
+"""Characters of a text value, where an entry says nothing else; a longer one is not taken up."""
 _WHOLE = "$"
 _HOW_MANY = "#"
+_EACH = "*"
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
 _GREATEST_INTEGER = 2**63 - 1
 _LEAST_MILLISECONDS = 1e11
@@ -56,6 +58,7 @@ class Listener:
         keys: Field name to the only step of its path, for those that have one.
         deeper: Field name to path, for the others.
         time_path: Path of the device's own time, or None.
+        longest: Characters of a text value.
     """
 
     node: str
@@ -66,6 +69,7 @@ class Listener:
     keys: tuple[tuple[str, str], ...]
     deeper: tuple[tuple[str, tuple[str, ...]], ...]
     time_path: tuple[str, ...] | None
+    longest: int = MAX_STRING
 
     @classmethod
     def of(cls, node: Node) -> Iterator[Listener]:
@@ -81,6 +85,7 @@ class Listener:
                 tuple((name, path[0]) for name, path in paths if len(path) == 1),
                 tuple((name, path) for name, path in paths if len(path) != 1),
                 None if entry.time is None else _steps(entry.time),
+                entry.longest,
             )
 
     @property
@@ -224,13 +229,13 @@ def read_time(value: Any) -> float:
     return value / 1000 if abs(value) >= _LEAST_MILLISECONDS else float(value)
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: Any, *, longest: int = MAX_STRING) -> str:
     """Return what a value is, as people say it; empty for one that is of no use."""
     if type(value) is float:
         return "a number" if math.isfinite(value) else ""
     kind = _KINDS.get(type(value), "")
     if kind == "a text":
-        return kind if len(value) <= MAX_STRING else ""
+        return kind if len(value) <= longest else ""
     if kind == "a number":
         return kind if abs(value) <= _GREATEST_INTEGER else ""
     return kind
@@ -242,9 +247,18 @@ def _steps(path: str) -> tuple[str, ...]:
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:
     value = document
-    for step in path:
+    for place, step in enumerate(path):
+        if step == _EACH and isinstance(value, list):
+            return _together(_at(item, path[place + 1 :]) for item in value)
         value = value.get(step, _MISSING) if isinstance(value, dict) else _item(value, step)
     return value
+
+
+def _together(values: Iterable[Any]) -> str:
+    """Return values as one text, each once, in their order; what is none of use is left out."""
+    plain = (value for value in values if value is not _MISSING and value != "" and kind_of(value))
+    said = (value if isinstance(value, str) else json.dumps(value) for value in plain)
+    return ", ".join(dict.fromkeys(said))
 
 
 def _item(value: Any, step: str) -> Any:

@@ -199,12 +199,17 @@ def test_a_restarted_broker_is_found_again_and_the_subscriptions_hold(
     with mosquitto(tmp_path / "mosquitto") as broker:
         client = make_client(broker.port, filters={"t": 1})
         assert client.connected.get(timeout=DEADLINE_S) is False
+        first = client.bus.hears_since
         broker.stop()
         client.disconnected.get(timeout=DEADLINE_S)
+        assert client.bus.hears_since is None
         with pytest.raises(BrokerUnreachable):
             client.bus.publish(Outgoing("t", b"x"))
         broker.start()
         assert client.connected.get(timeout=DEADLINE_S) is True
+        assert first is not None
+        assert client.bus.hears_since is not None
+        assert client.bus.hears_since > first
         assert client.bus.wait_subscribed(DEADLINE_S)
         client.publish(Outgoing("t", b"back"))
         assert client.next()[0].payload == b"back"

@@ -59,6 +59,22 @@ def test_without_mosquitto_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
 
 
 @pytest.mark.models
+def test_the_index_is_measured_as_it_is_built_changed_and_searched() -> None:
+    command = ["bench", "knowledge", "--manuals", "3", "--queries", "4", "--json"]
+
+    result = CliRunner().invoke(edge_node, command)
+
+    assert result.exit_code == 0, result.output
+    measured: dict[str, Any] = json.loads(result.stdout)
+    assert (measured["files"], measured["passages"]) == (3, 30)
+    assert measured["passages_per_s"] == pytest.approx(30 / measured["build_s"], rel=0.2)
+    assert 0 < measured["unchanged_ms"] < measured["changed_ms"]
+    assert min(measured[name] for name in ("line_ms", "open_ms", "index_mb", "peak_rss_mb")) > 0
+    assert 0 < measured["search_ms"]["p50"] <= measured["search_ms"]["p95"]
+    assert {"cores", "python", "disk_sync_ms"} <= measured.keys()
+
+
+@pytest.mark.models
 def test_the_engine_is_measured_without_any_other() -> None:
     result = CliRunner().invoke(
         edge_node, ["bench", "engine", "--rounds", "1", "--context", "1024", "--json"]

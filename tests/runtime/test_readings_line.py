@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from edge_node.bus.memory import MemoryBroker, MemoryBus
@@ -44,6 +45,7 @@ def test_a_line_without_readings_is_never_opened_and_always_well() -> None:
     line.start()
     assert not opened
     assert (line.alive, line.settled, line.idle_s, line.troubles) == (True, True, 0.0, ())
+    assert line.hears_since == -math.inf
 
 
 def test_a_reading_proves_that_the_line_hears_as_well_as_the_own_word_does() -> None:

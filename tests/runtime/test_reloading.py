@@ -9,9 +9,10 @@ import pytest
 
 from edge_node.announcing import Announcing
 from edge_node.errors import EdgeNodeError, ModelMissing, TransitionInvalid
+from edge_node.knowledge.building import BuildReport
 from edge_node.runtime.changes import Changes
 from edge_node.runtime.reading import read_configuration
-from edge_node.runtime.reloading import Reloading, Wish, answer
+from edge_node.runtime.reloading import Outcome, Reloading, Wish, answer
 from tests.runtime.hall import SPEC, TOPICS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Configuration
 
 DEADLINE_S = 60.0
+REPORT = BuildReport(3, 7, 2, 5, 0, unreadable=(), notes=(), unmatched=(), elapsed_s=0.5)
 
 
 class Edge:
@@ -34,29 +36,42 @@ class Edge:
         self.say(SPEC)
         self.taken_up: list[Configuration] = []
         self.refusal: EdgeNodeError | None = None
-        self.outcomes: list[tuple[Wish, Changes | EdgeNodeError]] = []
+        self.outcomes: list[tuple[Wish, Outcome]] = []
         self.manuals_read = threading.Semaphore(0)
+        self.refreshed = threading.Semaphore(0)
+        self.unreadable: EdgeNodeError | None = None
         self._answered = threading.Semaphore(0)
         self.reloading = Reloading(
             read_configuration(self.file),
             take_up=self._take_up,
             answer=self._answer,
-            read_manuals=self.manuals_read.release,
+            read_manuals=self._read_manuals,
+            refresh=self.refreshed.release,
+            refresh_s=0.05,
         )
 
     def say(self, spec: dict[str, Any]) -> None:
         self.node.write_text(json.dumps(spec, indent=1))
+
+    def _read_manuals(self) -> BuildReport:
+        self.manuals_read.release()
+        if self.unreadable:
+            raise self.unreadable
+        return REPORT
 
     def _take_up(self, configuration: Configuration) -> None:
         if self.refusal:
             raise self.refusal
         self.taken_up.append(configuration)
 
-    def _answer(self, wish: Wish, outcome: Changes | EdgeNodeError) -> None:
+    def _answer(self, wish: Wish, outcome: Outcome) -> None:
         self.outcomes.append((wish, outcome))
         self._answered.release()
 
-    def wish(self, correlation: str) -> Changes | EdgeNodeError:
+    def answered(self) -> bool:
+        return self._answered.acquire(timeout=DEADLINE_S)
+
+    def wish(self, correlation: str) -> Outcome:
         """Return what comes of a wish."""
         self.reloading.request("ada", correlation)
         while not any(wish == Wish("ada", correlation) for wish, _ in self.outcomes):
@@ -136,6 +151,35 @@ def test_manuals_are_read_where_only_they_have_changed(edge: Edge) -> None:
 
     assert edge.manuals_read.acquire(timeout=DEADLINE_S)
     assert edge.taken_up == []
+
+
+def test_a_wish_for_the_index_reads_the_manuals_and_no_configuration(edge: Edge) -> None:
+    edge.node.write_text("{")
+
+    edge.reloading.request("ada", "c-2", "reindex")
+    wish = Wish("ada", "c-2", "reindex")
+    while (wish, REPORT) not in edge.outcomes:
+        assert edge.answered()
+
+    (told,) = answer(wish, REPORT, Announcing(TOPICS, clock=lambda: 1000.0))
+    body = json.loads(told.payload)
+    assert told.topic == TOPICS.operation_response("ada", "reindex")
+    assert (body["data"]["final"], body["data"]["chunks"]) == (True, 7)
+    assert body["data"]["text"] == "3 files with 7 passages, 2 of them new, in 0.5 s"
+
+
+def test_an_index_that_cannot_be_written_is_told_and_the_thread_goes_on(edge: Edge) -> None:
+    edge.unreadable = TransitionInvalid("index", expected="room", came="none")
+    edge.reloading.request("ada", "c-3", "reindex")
+    while not any(outcome is edge.unreadable for _, outcome in edge.outcomes):
+        assert edge.answered()
+
+    assert isinstance(edge.wish("later"), Changes)
+
+
+def test_the_index_is_brought_up_to_the_bus_again_and_again(edge: Edge) -> None:
+    assert edge.refreshed.acquire(timeout=DEADLINE_S)
+    assert edge.refreshed.acquire(timeout=DEADLINE_S)
 
 
 def test_who_waits_is_told_and_nobody_else() -> None:

@@ -61,6 +61,11 @@ class Moment:
             for _, at, fields in self._history
             if isinstance(fields.get(name), int | float) and not isinstance(fields[name], bool)
         ]
+        return self.over(samples, function, seconds, tumbling=tumbling)
+
+    def over(
+        self, samples: list[tuple[float, float]], function: str, seconds: float, *, tumbling: bool = False
+    ) -> float | None:
         if not samples or self.now - samples[-1][0] > STALE_S:
             return None
         begun = samples[-1][0]
@@ -135,6 +140,7 @@ class Rule:
     reads: tuple[str, ...] = ()
     when: Callable[[Any], Truth] = lambda _: None
     until: Callable[[Any], Truth] | None = None
+    sample: Callable[[Any], float | None] | None = None
 
 
 def _window(function: str, name: str, seconds: int, limit: float, **more: Any) -> Rule:
@@ -142,6 +148,42 @@ def _window(function: str, name: str, seconds: int, limit: float, **more: Any) -
     return Rule(
         {"when": written}, (name,), lambda known: above(known.window(function, name, seconds, **more), limit)
     )
+
+
+def _over(
+    written: str, reads: str, sample: Callable[[Any], float | None], function: str, seconds: int, limit: float
+) -> Rule:
+    """Return a rule over samples that are made of each message that tells one of `reads`."""
+    return Rule(
+        {"when": f"{written} > {limit}"},
+        tuple(reads),
+        lambda known: above(known.over(function, seconds), limit),
+        sample=sample,
+    )
+
+
+def _hot(known: Any) -> float | None:
+    hot = above(known["a"], 5)
+    return None if hot is None else float(hot)
+
+
+def _manual_or_hot(known: Any) -> float | None:
+    mode, hot = known["m"], above(known["b"], 6)
+    if mode == "manual" or hot:
+        return 1.0
+    return None if mode is None or hot is None else 0.0
+
+
+def _difference(known: Any) -> float | None:
+    one, other = known["a"], known["b"]
+    if above(one, 0) is None or above(other, 0) is None or not math.isfinite(one - other):
+        return None
+    return float(one - other)
+
+
+def _switched(known: Any) -> float | None:
+    changed = known.changed("m")
+    return None if changed is None else float(changed)
 
 
 def _ratio(known: Any) -> Truth:
@@ -176,6 +218,11 @@ RULES: dict[str, Rule] = {
     "steep": _window("rate", "a", 30, 0.2),
     "spread": _window("stddev", "b", 20, 2),
     "nearly_most": _window("p95", "a", 60, 7),
+    "hot_often": _over("count(a > 5, 30s)", "a", _hot, "sum", 30, 2),
+    "hot_mostly": _over("share(a > 5, 40s)", "a", _hot, "avg", 40, 0.5),
+    "either_often": _over("count(m == 'manual' || b > 6, 60s)", "mb", _manual_or_hot, "sum", 60, 2),
+    "apart": _over("max(a - b, 30s)", "ab", _difference, "max", 30, 4),
+    "flapping": _over("count(changed(m), 60s)", "m", _switched, "sum", 60, 1),
     "mode": Rule({"when": "changed(m)"}, ("m",), lambda k: k.changed("m")),
     "joined": Rule({"when": "a > 7 && b > 7", "for": "10s", "cooldown": "1m"}, ("a", "b"), _both_high),
     "bounce": Rule({"when": "b > 5", "debounce": "10s"}, ("b",), lambda k: above(k["b"], 5)),
@@ -202,14 +249,20 @@ class State:
 class Known:
     """What a rule asks of a moment."""
 
-    def __init__(self, moment: Moment, looked_at: float) -> None:
+    def __init__(
+        self, moment: Moment, looked_at: float, samples: list[tuple[float, float]] | None = None
+    ) -> None:
         self._moment = moment
+        self._samples = samples or []
         self._looked_at = looked_at
         self.window = moment.window
         self.changed = moment.changed
 
     def __getitem__(self, name: str) -> Any:
         return self._moment.value(name, looked_at=self._looked_at)
+
+    def over(self, function: str, seconds: float) -> float | None:
+        return self._moment.over(self._samples, function, seconds)
 
 
 class Reference:
@@ -221,6 +274,7 @@ class Reference:
         self._history: list[tuple[float, float, dict[str, Any]]] = []
         self._at = -math.inf
         self._known: set[str] = set()
+        self._samples: dict[str, list[tuple[float, float]]] = {name: [] for name in rules}
 
     def step(self, step: Step) -> list[str]:
         if step.kind == "restart":
@@ -244,9 +298,17 @@ class Reference:
             if "absent" in rule.spec:
                 heard_at = self._at if state.heard_at is None else max(self._at, state.heard_at)
                 state.open, state.heard_at = False, heard_at
-            elif set(rule.reads) & told and self._see(rule, state, known):
+                continue
+            spoken = {field for field in rule.reads if step.fields.get(field) is not None}
+            sample = rule.sample(known) if rule.sample and spoken else None
+            if sample is not None:
+                self._samples[name].append((self._at, sample))
+            if set(rule.reads) & told and self._see(rule, state, self._asking(name, moment, step.now)):
                 fired.append(name)
         return fired + self._joints(fired, self._at)
+
+    def _asking(self, name: str, moment: Moment, looked_at: float) -> Known:
+        return Known(moment, looked_at, self._samples[name])
 
     def _see(self, rule: Rule, state: State, known: Known) -> bool:
         if not self._asked(rule, state, known):
@@ -267,7 +329,7 @@ class Reference:
                     state.open, state.heard_at = True, None
                     fired.append(name)
             elif state.since is not None and now >= self._deadline(rule, state):
-                if not self._asked(rule, state, Known(moment, now)):
+                if not self._asked(rule, state, self._asking(name, moment, now)):
                     state.since = None
                 elif self._passes(rule, state, now):
                     fired.append(name)
@@ -304,7 +366,7 @@ class Reference:
         if state.open:
             state.open = False
             return False
-        state.open = "changed" not in rule.spec["when"]
+        state.open = not rule.spec["when"].startswith("changed")
         state.fired_at = at
         return True
 

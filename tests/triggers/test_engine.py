@@ -25,6 +25,7 @@ class Hall:
 
     def __init__(self, **triggers: dict[str, Any]) -> None:
         self.now = 1000.0
+        self.hears_since: float | None = 0.0
         spec = {
             "edge_node": 1,
             "name": "pump-guard",
@@ -42,7 +43,12 @@ class Hall:
         self.twin = DeviceTwin(nodes, limits=limits, clock=lambda: self.now)
         names = (f"id-{number}" for number in itertools.count())
         self.engine = TriggerEngine(
-            nodes, twin=self.twin, topics=EdgeTopics("hall"), limits=limits, new_id=lambda: next(names)
+            nodes,
+            twin=self.twin,
+            topics=EdgeTopics("hall"),
+            limits=limits,
+            new_id=lambda: next(names),
+            hears_since=lambda: self.hears_since,
         )
         self._messages = itertools.count(1)
 
@@ -184,6 +190,40 @@ def test_absent_fires_once_for_a_device_that_was_heard_and_again_after_it_was_he
     assert hall.wait(1000) == ()
     hall.say(c=1)
     assert len(hall.wait(120)) == 1
+
+
+def test_absent_does_not_count_time_in_which_nothing_could_be_heard() -> None:
+    hall = Hall(silent={"absent": "2m"}, any_silent={"any": ["silent"]})
+    hall.say(c=1)
+    hall.wait(100)
+    hall.hears_since = None
+
+    assert hall.wait(1000) == ()
+    assert hall.wait(119) == ()
+    hall.hears_since = hall.now - 30
+    assert hall.wait(89) == ()
+    assert {request.trigger for request in hall.wait(1)} == {"silent", "any_silent"}
+
+
+def test_a_connection_that_went_and_came_between_two_looks_starts_silence_anew() -> None:
+    hall = Hall(silent={"absent": "2m"})
+    hall.say(c=1)
+    hall.hears_since = hall.now + 110
+
+    assert hall.wait(120) == ()
+    assert hall.wait(109) == ()
+    assert len(hall.wait(1)) == 1
+
+
+def test_a_device_that_was_heard_since_is_silent_from_then_on() -> None:
+    hall = Hall(silent={"absent": "2m"})
+    hall.hears_since = hall.now - 10
+    hall.say(c=1)
+
+    assert hall.wait(119) == ()
+    assert len(hall.wait(1)) == 1
+    hall.hears_since = None
+    assert hall.wait(1000) == ()
 
 
 def test_what_falls_due_comes_earliest_first() -> None:

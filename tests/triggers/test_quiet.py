@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_node.config.loaded import Node
@@ -32,6 +32,15 @@ CONDITIONS = (
     "stddev(w, 4s) > 1",
     "changed(mode) && v > 3",
     "v + w > 9",
+    "count(v > 5, 4s) > 2",
+    "share(v > 5, 4s) > 0.5",
+    "share(w < 3 || v > 7, 3s, tumbling) <= 0.5",
+    "avg(v - w, 3s) > 2",
+    "max(v - w, 3s) < 1",
+    "count(changed(mode), 6s) > 1",
+    "new_pattern(mode, 2s) && v > 3",
+    "repeats(mode, 4s) > 2",
+    "repeats(mode, 4s) < 3 && v > 3",
 )
 TIMES: tuple[dict[str, Any], ...] = ({}, {"for": "2s"}, {"until": "v < 5"}, {"cooldown": "3s"})
 NUMBERS = st.sampled_from([0, 1, 2, 3, 4.5, 5, 6, 7, 7.0, 7.5, 9, 100])
@@ -69,6 +78,7 @@ class Engine:
         ]
 
 
+@settings(deadline=None)
 @given(STEADY, ODD, STEADY, st.sampled_from([16, 1000]))
 def test_triggers_that_are_asked_only_where_they_may_hold_fire_as_those_that_are_always_asked(
     first: list[tuple[dict[str, Any], float]],
@@ -82,6 +92,7 @@ def test_triggers_that_are_asked_only_where_they_may_hold_fire_as_those_that_are
         assert sparing.say(values, after_s=after_s) == always.say(values, after_s=after_s)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.1, 1.0, 3.0]), st.floats(-1e6, 1e6)), min_size=1, max_size=60),
     st.sampled_from([4, 100]),

@@ -309,6 +309,60 @@ def test_all_windows_together_never_hold_more_than_their_limit() -> None:
     assert plant.engine._budget.held <= 64
 
 
+def test_a_count_over_a_condition_counts_the_messages_for_which_it_held() -> None:
+    plant = Plant(bad={"when": "count(mode == 'off' && v > 5, 10s) > 2"})
+    plant.each_second(*[1] * 11)
+
+    assert plant.say(v=9, mode="off") == []
+    assert plant.say(v=9, mode="on") == []
+    assert plant.say(v=2, mode="off") == []
+    assert plant.say(v=8, mode="off") == []
+    assert plant.say(v=7, mode="off") == ["bad"]
+
+
+def test_a_condition_that_is_unknown_is_not_counted_either_way() -> None:
+    plant = Plant(mostly={"when": "share(mode == 'off', 10s) > 0.5"})
+    for _ in range(12):
+        plant.say(mode="on")
+        plant.now += 1
+    assert [plant.say(mode=None) for _ in range(20)] == [[]] * 20
+
+    assert [plant.say(mode="off") for _ in range(11)][-2:] == [["mostly"], []]
+
+
+def test_a_window_over_an_expression_outlives_a_restart() -> None:
+    plant = Plant(errors={"when": "count(mode == 'error', 20s) >= 3"})
+    for mode in ("ok",) * 21 + ("error", "error"):
+        assert plant.say(mode=mode) == []
+        plant.now += 1
+    plant.keep(urgent=False)
+    plant.restart(down_s=5)
+
+    assert plant.say(mode="error") == ["errors"]
+
+
+def test_an_expression_of_numbers_may_stand_for_the_field() -> None:
+    plant = Plant(apart={"when": "max(v - low, 10s) > 5"})
+    plant.spec["listen"][0]["fields"]["low"] = "low"
+    nodes = [Node(NodeConfig.model_validate(plant.spec), Path())]
+    plant.twin = DeviceTwin(nodes, limits=plant.limits, clock=lambda: plant.now)
+    plant.engine = plant.start()
+    for _ in range(11):
+        assert plant.say(v=5, low=1) == []
+        plant.now += 1
+
+    assert plant.say(v=9, low=1) == ["apart"]
+
+
+def test_changes_can_be_counted() -> None:
+    plant = Plant(flapping={"when": "count(changed(mode), 10s) >= 3"})
+    for mode in ("on",) * 12 + ("off", "off", "on"):
+        assert plant.say(mode=mode) == []
+        plant.now += 1
+
+    assert plant.say(mode="off") == ["flapping"]
+
+
 def test_what_was_taken_is_not_given_again_while_no_time_passes() -> None:
     plant = Plant(high={"when": "v > 5", "for": "30s"})
     plant.say(v=9)
