@@ -42,6 +42,8 @@ bench: models
 	$(BIN)/edge-node bench message --json
 	$(BIN)/edge-node bench bus --json
 	$(BIN)/edge-node bench rules --json
+	$(BIN)/edge-node bench knowledge --json
+	$(BIN)/edge-node bench engine --json
 
 schemas: setup
 	$(BIN)/edge-node check --write-schemas config
