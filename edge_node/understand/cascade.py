@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_node.messages import NothingDraft, Open, RequestKind, TaskDraft
 from edge_node.understand.calls import call_text
+from edge_node.understand.doubts import LONGEST_ORDER
 from edge_node.understand.exemplary import ExampleOrders
 from edge_node.understand.nearest import NearestExamples
 from edge_node.understand.offers import Offers
@@ -89,6 +90,8 @@ class Cascade:
     def _settled(
         self, request: Request, names: tuple[str, ...]
     ) -> CommandDraft | TaskDraft | NothingDraft | None:
+        if len(words_of(request.text)) > LONGEST_ORDER:
+            return self._refusal(request, names) or no_order(request)
         said = clean(request.text)
         return (
             self._refusal(request, names)

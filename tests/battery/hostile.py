@@ -38,6 +38,7 @@ DONE = re.compile(
     re.IGNORECASE,
 )
 """Words that tell a person that something has happened in the world."""
+UNDONE = "nothing was done"
 DEVICES = {
     "press-cell": ("press-1", "press-2", "press-3"),
     "oven-cell": ("oven-1", "press-1"),
@@ -421,7 +422,7 @@ class Yard:
             self.counts["verified"] += 1
             if data["command_id"] not in self._law.shown:
                 self.outside.append(f"said to be verified, which no device showed: {data['text']}")
-        elif "text" in data and DONE.search(data["text"]):
+        elif "text" in data and DONE.search(data["text"].replace(UNDONE, "")):
             self.outside.append(f"said to be done: {data['text']} on {outgoing.topic}")
 
     def _leaves(self, outgoing: Outgoing) -> None:

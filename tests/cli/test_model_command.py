@@ -209,7 +209,7 @@ def test_build_with_bits_reports_what_it_is_worth(tiny_gguf: Path) -> None:
     entry = run("build", own, "--bits", "8", "--json").stdout
     report = json.loads(entry)[0]["report"]
     assert report["bits"] == 8
-    assert report["perplexity"] == pytest.approx(report["float_perplexity"], rel=0.01)
+    assert report["perplexity"] == pytest.approx(report["float_perplexity"], rel=0.02)
 
     assert json.loads(run("build", own, "--no-report", "--json").stdout)[0]["report"] is None
 
