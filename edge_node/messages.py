@@ -197,7 +197,7 @@ class Request:
         device: The device the alarm is about; empty for a person.
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
-        evidence: Why a trigger fired: its conditions as written and the values they saw.
+        evidence: Why a trigger fired: its conditions as written, and the values and windows they saw.
         expires_at: When who asks wants no decision any more; None where the configuration tells.
         stream: Whether who asks wants to hear pieces of the answer as they come.
         context: Label to value: where it is said, such as the area of the device that listens.

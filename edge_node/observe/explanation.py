@@ -134,6 +134,8 @@ def _request(decision: Mapping[str, Any]) -> Iterator[str]:
     said = [f"{key} {_value(evidence[key])}" for key in ("when", "for", "until", "absent") if key in evidence]
     values = evidence.get("values", {})
     seen = [f"{name} = {_value(value)}" for name, value in values.items() if not isinstance(value, dict)]
+    windows = evidence.get("windows", {}).items()
+    seen += [f"{name} = {'unknown' if value is None else _value(value)}" for name, value in windows]
     yield from _block(
         "trigger",
         [
