@@ -481,6 +481,23 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """That a person wanted to let a command go, and was not let.
+
+    Attributes:
+        user: Who wanted to.
+        at: When, seconds since the epoch.
+        rule: What refused it: a rule of the gate, `signature`, or the key that names who may.
+        reason: Why, in a sentence.
+    """
+
+    user: str
+    at: float
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command with an identifier and a life.
 
@@ -509,6 +526,7 @@ class Command:
         others_open: How many others of its task might still change when it came into this state.
         sent_at: When it was sent, seconds since the epoch; None where it was not.
         approval: Who let it go; None where nobody had to, or nobody has.
+        refusals: Approvals of it that were refused, oldest first; the last of each user by each rule.
     """
 
     id: str
@@ -535,6 +553,7 @@ class Command:
     others_open: int = 0
     sent_at: float | None = None
     approval: Approval | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
