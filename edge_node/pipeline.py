@@ -170,7 +170,8 @@ class Pipeline:
     def _conclude(self, begun: Begun) -> None:
         do, operated = self._stages, begun.operated
         issued = [decision.command for decision in begun.decisions if decision.command]
-        outgoing = do.announcing.outgoing(begun.decisions, begun.moved)
+        moved = () if begun.moved_told else begun.moved
+        outgoing = do.announcing.outgoing(begun.decisions, moved)
         if operated:
             issued += operated.commands
             outgoing += do.announcing.response(operated)
@@ -178,7 +179,7 @@ class Pipeline:
             do.journal.conclude(
                 begun.message,
                 decisions=begun.decisions,
-                commands=[*begun.moved, *issued],
+                commands=[*moved, *issued],
                 outgoing=outgoing,
                 states=[*begun.states, *self._followed(issued), *forgotten],
             )

@@ -268,3 +268,20 @@ def test_a_refused_approval_of_nothing_leaves_no_trace(hall: Hall) -> None:
     refused(hall, "no-such-command", user="eve", by=NotPermitted)
 
     assert hall.lifecycle.take_refused() == ()
+
+
+def test_a_final_reply_does_not_overtake_a_sibling_whose_message_waits_for_the_model(hall: Hall) -> None:
+    ordered(hall, "set pump one to 30 and set pump two to 30")
+    hall.now += 1
+    waiting = hall.pipeline.path(hall.telemetry("pump-1", rpm=30, c=60, vib=8), now=hall.now)
+    next(waiting)
+
+    hall.walk(hall.telemetry("pump-2", rpm=30, c=60, vib=1))
+    for _ in waiting:
+        pass
+
+    told = [each["data"] for each in hall.bodies(TOPICS.reply("bob"))[1:]]
+    assert [(each["device"], each["state"], each["final"]) for each in told] == [
+        ("pump-1", "verified", False),
+        ("pump-2", "verified", True),
+    ]
