@@ -197,7 +197,7 @@ class Request:
         device: The device the alarm is about; empty for a person.
         reply_to: Topic the answer goes to; empty where nobody waits.
         correlation: Correlation of the caller, handed back with every reply.
-        evidence: Why a trigger fired: its conditions as written and the values they saw.
+        evidence: Why a trigger fired: its conditions as written, and the values and windows they saw.
         expires_at: When who asks wants no decision any more; None where the configuration tells.
         stream: Whether who asks wants to hear pieces of the answer as they come.
         context: Label to value: where it is said, such as the area of the device that listens.
@@ -481,6 +481,23 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """That a person wanted to let a command go, and was not let.
+
+    Attributes:
+        user: Who wanted to.
+        at: When, seconds since the epoch.
+        rule: What refused it: a rule of the gate, `signature`, or the key that names who may.
+        reason: Why, in a sentence.
+    """
+
+    user: str
+    at: float
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command with an identifier and a life.
 
@@ -509,6 +526,7 @@ class Command:
         others_open: How many others of its task might still change when it came into this state.
         sent_at: When it was sent, seconds since the epoch; None where it was not.
         approval: Who let it go; None where nobody had to, or nobody has.
+        refusals: Approvals of it that were refused, oldest first; the last of each user by each rule.
     """
 
     id: str
@@ -535,6 +553,7 @@ class Command:
     others_open: int = 0
     sent_at: float | None = None
     approval: Approval | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from edge_node.errors import (
     TopicInvalid,
     TransitionInvalid,
 )
-from edge_node.messages import CommandDraft, Operated, Outcome, Request, RequestKind
+from edge_node.messages import CommandDraft, Operated, Outcome, Refusal, Request, RequestKind
 from edge_node.payloads import MAX_CORRELATION, read_correlation, read_json
 from edge_node.signing import Statement
 from edge_node.topics import is_name
@@ -148,6 +148,14 @@ class OperatorDesk:
         return self._desks[asked.operation](asked)
 
     def _approve(self, asked: _Asked) -> Operated:
+        try:
+            return self._let_go(asked)
+        except (Denied, NotPermitted, SignatureRefused) as refused:
+            refusal = Refusal(asked.user, asked.at, refused.field, str(refused))
+            self._lifecycle.refuse(asked.subject, refusal=refusal)
+            raise
+
+    def _let_go(self, asked: _Asked) -> Operated:
         if asked.user not in self._approvers:
             raise NotPermitted(asked.user, operation="approve", key="operators.approve")
         waiting = self._lifecycle.awaiting(asked.subject)

@@ -170,7 +170,8 @@ class Pipeline:
     def _conclude(self, begun: Begun) -> None:
         do, operated = self._stages, begun.operated
         issued = [decision.command for decision in begun.decisions if decision.command]
-        outgoing = do.announcing.outgoing(begun.decisions, begun.moved)
+        moved = () if begun.moved_told else begun.moved
+        outgoing = do.announcing.outgoing(begun.decisions, moved)
         if operated:
             issued += operated.commands
             outgoing += do.announcing.response(operated)
@@ -178,7 +179,7 @@ class Pipeline:
             do.journal.conclude(
                 begun.message,
                 decisions=begun.decisions,
-                commands=[*begun.moved, *issued],
+                commands=[*moved, *issued],
                 outgoing=outgoing,
                 states=[*begun.states, *self._followed(issued), *forgotten],
             )
@@ -191,10 +192,16 @@ class Pipeline:
             return self._memory.take(urgent=True)
 
     def bury(self, message: Message, error: EdgeNodeError) -> None:
-        """Write the end of a message that cannot be handled, and tell its sender why."""
+        """Write the end of a message that cannot be handled, and tell its sender why.
+
+        Where it is an approval that was refused, the command it was meant for keeps that.
+        """
         told = self._stages.announcing.refusal(message, error)
+        refused = self._stages.lifecycle.take_refused()
         with self._fired.put_back(message.id, self._memory.recorded(message.id)) as forgotten:
-            self._stages.journal.conclude(message, outgoing=told, dead=error.code, states=forgotten)
+            self._stages.journal.conclude(
+                message, commands=refused, outgoing=told, dead=error.code, states=forgotten
+            )
 
     def follow(self, commands: Sequence[Command]) -> None:
         """Take up commands whose state changed outside the path of a message."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Passage,
         Proposal,
         Quotation,
+        Refusal,
         Request,
         RuleResult,
         StateRow,
@@ -285,14 +286,13 @@ class Lifecycle(Protocol):
         rules: Mapping[str, tuple[RuleResult, ...]] | None = None,
         signed: bool = False,
     ) -> tuple[Command, ...]:
-        """Return the commands that awaited approval, now sent; raises as `awaiting` does.
+        """Return the commands that awaited approval, now sent; `rules` tells what the gate said of each."""
 
-        Args:
-            subject: The identifier.
-            user: Who approves.
-            rules: Command to what the gate said of it now.
-            signed: Whether the approval is signed.
-        """
+    def refuse(self, subject: str, *, refusal: Refusal) -> None:
+        """Take note, for each command that awaits approval under an identifier, that one was refused."""
+
+    def take_refused(self) -> tuple[Command, ...]:
+        """Return the open commands of which a refusal was noted since this was last asked."""
 
     def cancel(self, subject: str, *, user: str) -> tuple[Command, ...]:
         """Return the commands that awaited approval, now cancelled; raises as `awaiting` does."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_node.announcing import Announcing
-from edge_node.errors import Denied, NotPermitted, TransitionInvalid
+from edge_node.errors import Denied, InputError, NotPermitted, TransitionInvalid
 from edge_node.messages import CommandState, NothingDraft
 from edge_node.observe.explanation import explained
 from tests.runtime.hall import SPEC, TOPICS, Hall
@@ -220,3 +220,68 @@ def test_when_one_of_a_task_expires_unapproved_all_of_it_does(hall: Hall) -> Non
 
     assert [each.state for each in result.moved] == [CommandState.EXPIRED] * 2
     assert json.loads(Announcing(TOPICS, clock=hall.clock).life(result.moved[-1])[1].payload)["data"]["final"]
+
+
+def refused(hall: Hall, command_id: str, *, user: str, by: type[InputError]) -> None:
+    message = hall.operate("approve", user=user, command_id=command_id)
+    with pytest.raises(by) as problem:
+        hall.pipeline.begin(message, now=hall.now)
+    hall.pipeline.bury(message, problem.value)
+
+
+def test_a_refused_approval_is_kept_with_the_command_and_told(hall: Hall) -> None:
+    _, (command,) = ordered(hall, "open the valve of pump one")
+    refused(hall, command.id, user="eve", by=NotPermitted)
+    hall.walk(hall.telemetry("pump-1", rpm=80, c=90))
+    refused(hall, command.id, user="ada", by=Denied)
+    (document,) = hall.journal.archive.explain(command.id)
+    kept = [(each["user"], each["rule"], each["at"]) for each in document["command"]["refusals"]]
+    assert kept == [("eve", "operators.approve", hall.now), ("ada", "require[0]", hall.now)]
+    hall.walk(hall.telemetry("pump-1", rpm=80, c=60))
+
+    hall.walk(hall.operate("approve", user="ada", command_id=command.id))
+
+    (document,) = hall.journal.archive.explain(command.id)
+    assert [step["state"] for step in document["command"]["life"]] == ["awaiting_approval", "sent"]
+    lines = list(explained(document))
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("refused ")]
+    assert "the approval by eve at" in lines[first]
+    assert "the approval by ada at" in lines[first + 1]
+    assert "by require[0]: " in lines[first + 1]
+    assert lines[first + 2].startswith("approval    by ada")
+
+
+def test_a_refused_approval_of_a_task_is_kept_with_each_command_and_survives_a_restart(hall: Hall) -> None:
+    _, commands = ordered(hall, "open the valve of pump one and open the valve of pump two")
+    for _ in range(3):
+        refused(hall, commands[0].task, user="bob", by=NotPermitted)
+        hall.now += 1
+
+    kept = hall.journal.open_commands()
+
+    assert [len(each.refusals) for each in kept] == [1, 1]
+    assert kept[0].refusals[0].at == hall.now - 1
+    assert hall.lifecycle.take_refused() == ()
+
+
+def test_a_refused_approval_of_nothing_leaves_no_trace(hall: Hall) -> None:
+    refused(hall, "no-such-command", user="eve", by=NotPermitted)
+
+    assert hall.lifecycle.take_refused() == ()
+
+
+def test_a_final_reply_does_not_overtake_a_sibling_whose_message_waits_for_the_model(hall: Hall) -> None:
+    ordered(hall, "set pump one to 30 and set pump two to 30")
+    hall.now += 1
+    waiting = hall.pipeline.path(hall.telemetry("pump-1", rpm=30, c=60, vib=8), now=hall.now)
+    next(waiting)
+
+    hall.walk(hall.telemetry("pump-2", rpm=30, c=60, vib=1))
+    for _ in waiting:
+        pass
+
+    told = [each["data"] for each in hall.bodies(TOPICS.reply("bob"))[1:]]
+    assert [(each["device"], each["state"], each["final"]) for each in told] == [
+        ("pump-1", "verified", False),
+        ("pump-2", "verified", True),
+    ]

@@ -25,7 +25,7 @@ from edge_node.evaluation.tools import NODE
 from edge_node.runtime.wiring import load_embedder, load_models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_node.evaluation.commands import CommandFigures, CommandOutcome
     from edge_node.protocols import Embedder, LanguageModel, Progress
@@ -49,7 +49,13 @@ def _tiers(context: click.Context, option: click.Parameter, value: str) -> tuple
 @click.command()
 @click.option("--tools", metavar="FILE", type=_FILE, help="Tools; left out where each case has its own.")
 @click.option("--examples", metavar="FILE", type=_FILE, help="Sentences that the node would be given.")
-@click.option("--cases", metavar="FILE", type=_FILE, required=True, help="Sentences to understand.")
+@click.option(
+    "--cases",
+    metavar="FILE",
+    type=_FILE,
+    required=True,
+    help="Sentences to understand; `expected` is a call, a list of calls, or none.",
+)
 @click.option("--implied", metavar="NAMES", default="", callback=_names, help="Arguments not spoken.")
 @click.option(
     "--tiers", metavar="NAMES", default=",".join(TIERS), callback=_tiers, help="Tiers that may propose."
@@ -142,16 +148,19 @@ def _told(outcome: CommandOutcome) -> dict[str, Any]:
     return {
         "line": case.line,
         "utterance": case.utterance,
-        "expected": _call(case.expected.name, case.expected.arguments),
-        "came": _call(outcome.name, outcome.arguments),
+        "expected": _calls([(each.name, each.arguments) for each in case.calls]),
+        "came": _calls(outcome.calls),
         "tier": outcome.tier,
         "reason": outcome.reason,
         "ms": round(outcome.spent_ms, 1),
     }
 
 
-def _call(name: str, arguments: Mapping[str, Any]) -> object:
-    return {"name": name, "arguments": dict(arguments)} if name else "none"
+def _calls(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> object:
+    told = [{"name": name, "arguments": dict(arguments)} for name, arguments in calls]
+    if not told:
+        return "none"
+    return told if len(told) > 1 else told[0]
 
 
 def _show(outcome: CommandOutcome) -> None:

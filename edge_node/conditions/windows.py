@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
 from typing import TYPE_CHECKING
 
 from edge_node.conditions.expression import Expression
@@ -49,6 +50,7 @@ class Window:
         fields: The fields it reads.
         measure: What makes a sample of a message; None where the field's own value is one.
         moments: What `measure` looks at that belongs to one message, such as `changed(mode)`.
+        written: How the expression writes it, for people; the same window may be written in several ways.
     """
 
     function: str
@@ -60,6 +62,7 @@ class Window:
     fields: frozenset[str]
     measure: Expression | None = None
     moments: tuple[Window, ...] = ()
+    written: str = attribute(default="", compare=False)
 
     @classmethod
     def of(cls, function: str, field: str, *, seconds: float = 0.0, tumbling: bool = False) -> Window:
@@ -91,7 +94,7 @@ def windows_of(source: str, tree: Part) -> tuple[tuple[Window, Part], ...]:
         ConditionInvalid: A window is written otherwise than it can be read.
     """
     found = sorted(_outermost(tree), key=lambda part: part.start)
-    return tuple((_window(source, part), part) for part in found)
+    return tuple((_written(source, part), part) for part in found)
 
 
 def without_windows(source: str, found: Sequence[tuple[Window, Part]]) -> str:
@@ -116,6 +119,10 @@ def _without(source: str, found: Sequence[tuple[Window, Part]], *, start: int, e
         pieces += [source[place : part.start], window.name]
         place = part.end
     return "".join([*pieces, source[place:end]])
+
+
+def _written(source: str, part: Part) -> Window:
+    return replace(_window(source, part), written=" ".join(source[part.start : part.end].split()))
 
 
 def _window(source: str, part: Part) -> Window:

@@ -47,6 +47,7 @@ class CommandCase:
         catalogue: The devices there are.
         context: Label to value: where it is said.
         world: What tells tools and catalogue apart from those of other cases.
+        others: The calls that must follow `expected`, in order, where the sentence orders several things.
     """
 
     line: int
@@ -56,6 +57,12 @@ class CommandCase:
     catalogue: Catalogue
     context: Mapping[str, str]
     world: str
+    others: tuple[Expected, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Expected, ...]:
+        """All calls that are right together, in order; none where nothing may be proposed."""
+        return (self.expected, *self.others) if self.expected.name else ()
 
 
 class CommandFiles:
@@ -92,14 +99,16 @@ class CommandFiles:
         data, catalogue_key = self._own(record, "catalogue", default=None)
         if catalogue_key not in self._catalogues:
             self._catalogues[catalogue_key] = read_catalogue(data)
+        expected, *others = _all_expected(record, tools)
         return CommandCase(
             record.line,
             record.text("utterance"),
-            _expected(record, tools),
+            expected,
             tools,
             self._catalogues[catalogue_key],
             _context(record),
             f"{tools_key}\n{catalogue_key}",
+            tuple(others),
         )
 
     def _own(self, record: Record, key: str, *, default: Path | None) -> tuple[Any, str]:
@@ -129,8 +138,7 @@ def _context(record: Record) -> dict[str, str]:
     return {str(label): value for label, value in context.items() if isinstance(value, str)}
 
 
-def _call(record: Record) -> tuple[str, dict[str, Any]]:
-    expected = record.values.get("expected")
+def _call(record: Record, expected: Any) -> tuple[str, dict[str, Any]]:
     if expected == NONE:
         return "", {}
     if not isinstance(expected, dict) or not isinstance(expected.get("name"), str):
@@ -143,12 +151,23 @@ def _call(record: Record) -> tuple[str, dict[str, Any]]:
 
 
 def _example(record: Record) -> SpokenExample:
-    name, arguments = _call(record)
+    name, arguments = _call(record, record.values.get("expected"))
     return SpokenExample(record.text("utterance"), name, arguments, _context(record))
 
 
-def _expected(record: Record, tools: Sequence[Mapping[str, Any]]) -> Expected:
-    name, arguments = _call(record)
+def _all_expected(record: Record, tools: Sequence[Mapping[str, Any]]) -> list[Expected]:
+    """Return the call that is right, or those that are right together."""
+    expected = record.values.get("expected")
+    if not isinstance(expected, list):
+        return [_expected(record, expected, tools)]
+    if len(expected) < 2 or NONE in expected:  # noqa: PLR2004 - one call stands for itself
+        came = json.dumps(expected)[:60]
+        raise record.fault(expected="expected: two calls or more, where it is a list", came=came)
+    return [_expected(record, each, tools) for each in expected]
+
+
+def _expected(record: Record, call: Any, tools: Sequence[Mapping[str, Any]]) -> Expected:
+    name, arguments = _call(record, call)
     tool = next((tool for tool in tools if tool.get("name") == name), {})
     wanted: dict[str, tuple[Any, ...]] = {}
     for key, value in arguments.items():

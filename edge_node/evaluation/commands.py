@@ -7,7 +7,7 @@ models lie.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edge_node.evaluation.scoring import percentile, share
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from edge_node.config.loaded import Node, SpokenExample
     from edge_node.evaluation.command_cases import CommandCase
     from edge_node.evaluation.tools import Catalogue
-    from edge_node.messages import Draft, Proposal
+    from edge_node.messages import Proposal
     from edge_node.protocols import Drafting, Embedder, LanguageModel, Progress, Understanding
 
 TIERS = ("template", "nearest", "slm")
 """Tiers that may propose a command; a sentence that none of them takes is `left` to a person."""
+Call = tuple[str, "Mapping[str, Any]"]
+"""Name of a command, and its arguments."""
 _LEFT = "left"
 _TIER_OF = {Origin.TEMPLATE: "template", Origin.NEAREST: "nearest", Origin.MODEL: "slm"}
 _SAME_NUMBER = 1e-9
@@ -47,6 +49,7 @@ class CommandOutcome:
         exact: Whether the command and all arguments are right, or rightly nothing was proposed.
         exact_spoken: The same without the arguments that need not be spoken.
         spent_ms: Milliseconds from the words to the draft.
+        others: The calls that were proposed after it, name and arguments, where they were several.
     """
 
     case: CommandCase
@@ -58,6 +61,12 @@ class CommandOutcome:
     exact: bool
     exact_spoken: bool
     spent_ms: float
+    others: tuple[Call, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """All calls that were proposed, in order."""
+        return ((self.name, self.arguments), *self.others) if self.name else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +182,6 @@ class CommandTrial:
         if isinstance(draft, Open):
             draft = self._drafted(draft, request, drafting)
         spent_ms = (time.perf_counter() - began) * 1000
-        if isinstance(draft, TaskDraft):
-            # A case expects one call: several are not what it asks for.
-            draft = draft.drafts[-1]
         return self._outcome(case, draft, reached=reached, spent_ms=spent_ms)
 
     def _drafted(self, matter: Open, request: Request, drafting: Drafting | None) -> Proposal:
@@ -202,15 +208,19 @@ class CommandTrial:
             cascade.prepare()
         return self._parts
 
-    def _outcome(self, case: CommandCase, draft: Draft, *, reached: bool, spent_ms: float) -> CommandOutcome:
-        tier = "slm" if reached else _LEFT
-        name, arguments = "", dict[str, Any]()
-        if isinstance(draft, CommandDraft):
-            tier = _TIER_OF.get(draft.origin, _LEFT)
-            if tier in self._tiers:
-                name, arguments = draft.name, dict(draft.arguments)
-            else:
-                tier = _LEFT
+    def _outcome(
+        self, case: CommandCase, draft: Proposal, *, reached: bool, spent_ms: float
+    ) -> CommandOutcome:
+        tier, calls = "slm" if reached else _LEFT, tuple[Call, ...]()
+        drafts = draft.drafts if isinstance(draft, TaskDraft) else (draft,)
+        commands = [each for each in drafts if isinstance(each, CommandDraft)]
+        if commands:
+            tiers = [_TIER_OF.get(each.origin, _LEFT) for each in commands]
+            # Several commands are settled by the last tier that one of them needed.
+            tier = max(tiers, key=(*TIERS, _LEFT).index) if self._tiers.issuperset(tiers) else _LEFT
+        if tier != _LEFT:
+            calls = tuple((each.name, dict(each.arguments)) for each in commands)
+        (name, arguments), *others = calls or (("", dict[str, Any]()),)
         return CommandOutcome(
             case,
             name,
@@ -218,9 +228,10 @@ class CommandTrial:
             tier,
             asked=isinstance(draft, NothingDraft) and draft.code == "ask_back",
             reason=draft.reason if isinstance(draft, NothingDraft) else "",
-            exact=is_right(case, name, arguments),
-            exact_spoken=is_right(case, name, arguments, implied=self._implied),
+            exact=are_right(case, calls),
+            exact_spoken=are_right(case, calls, implied=self._implied),
             spent_ms=spent_ms,
+            others=tuple(others),
         )
 
 
@@ -234,7 +245,7 @@ def command_figures(outcomes: Sequence[CommandOutcome]) -> CommandFigures:
         cases=len(outcomes),
         exact=share([outcome.exact for outcome in outcomes]),
         exact_spoken=share([outcome.exact_spoken for outcome in outcomes]),
-        name=share([outcome.name == outcome.case.expected.name for outcome in outcomes]),
+        name=share([_names_of(outcome) for outcome in outcomes]),
         false_actions=share([bool(outcome.name) for outcome in others]),
         missed=share([not outcome.name and not outcome.asked for outcome in orders]),
         asked=share([outcome.asked for outcome in outcomes]),
@@ -248,6 +259,21 @@ def command_figures(outcomes: Sequence[CommandOutcome]) -> CommandFigures:
         },
         ms_p50=percentile(spent_ms, percent=50),
         ms_p95=percentile(spent_ms, percent=95),
+    )
+
+
+def _names_of(outcome: CommandOutcome) -> bool:
+    """Return whether the right commands were proposed, whatever their arguments."""
+    return [name for name, _ in outcome.calls] == [wanted.name for wanted in outcome.case.calls]
+
+
+def are_right(case: CommandCase, calls: Sequence[Call], *, implied: frozenset[str] = frozenset()) -> bool:
+    """Return whether calls are what a case wants: as many, each right, in its order."""
+    if len(calls) != len(case.calls):
+        return False
+    return all(
+        is_right(replace(case, expected=wanted), *call, implied=implied)
+        for wanted, call in zip(case.calls, calls, strict=True)
     )
 
 

@@ -12,7 +12,16 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_node.journal.bounds import bounded
-from edge_node.messages import Approval, Command, CommandState, Draft, Expectation, Origin, RuleResult
+from edge_node.messages import (
+    Approval,
+    Command,
+    CommandState,
+    Draft,
+    Expectation,
+    Origin,
+    Refusal,
+    RuleResult,
+)
 
 if TYPE_CHECKING:
     from edge_node.messages import Decision, Message
@@ -70,6 +79,7 @@ def command_from(record: str) -> Command:
     if values.get("approval") is not None:
         rules = tuple(RuleResult(**rule) for rule in values["approval"]["rules"])
         values["approval"] = Approval(**{**values["approval"], "rules": rules})
+    values["refusals"] = tuple(Refusal(**each) for each in values.get("refusals", ()))
     return Command(**values)
 
 

@@ -15,28 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.errors import PayloadInvalid, TransitionInvalid
 from edge_node.identifiers import new_id
-from edge_node.lifecycle.life import Life, is_open, moved
+from edge_node.lifecycle.life import Life, is_open, moved, sent_at
+from edge_node.lifecycle.ordered import device_of, expectation_of
 from edge_node.lifecycle.publication import is_of, names_in, payload_of, stamp, topic_of
-from edge_node.messages import Approval, Command, CommandState, Expectation, Outcome
+from edge_node.messages import Approval, Command, CommandState, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from edge_node.config.loaded import Node
     from edge_node.config.models import CommandConfig
-    from edge_node.messages import CommandDraft, Observation, Request, RuleResult, Verdict
+    from edge_node.messages import CommandDraft, Observation, Refusal, Request, RuleResult, Verdict
 
 HOUR_S = 3600.0
 _TASK = "task"
-_WAS_SENT = frozenset(
-    {
-        CommandState.SENT,
-        CommandState.ACKNOWLEDGED,
-        CommandState.VERIFIED,
-        CommandState.UNVERIFIED,
-        CommandState.UNKNOWN,
-    }
-)
 _FIRST = {
     Outcome.ALLOWED: CommandState.SENT,
     Outcome.DENIED: CommandState.DENIED,
@@ -79,6 +71,7 @@ class CommandLifecycle:
         self._open: dict[str, Life] = {}
         self._issued_at: dict[tuple[str, str, str], float] = {}
         self._recent: dict[tuple[str, str, str], deque[float]] = {}
+        self._refused: set[str] = set()
         self._lock = threading.Lock()
 
     def renewed(
@@ -90,7 +83,7 @@ class CommandLifecycle:
         """
         other = CommandLifecycle(nodes, clock=self._clock, new_id=self._new_id, fields=fields or self._fields)
         other._open, other._issued_at, other._recent = self._open, self._issued_at, self._recent
-        other._counts = self._counts
+        other._counts, other._refused = self._counts, self._refused
         other._lock = self._lock
         return other
 
@@ -107,7 +100,7 @@ class CommandLifecycle:
             id=self._new_id(),
             node=draft.node,
             name=draft.name,
-            device=_device(spec, draft),
+            device=device_of(spec, draft),
             arguments=dict(draft.arguments),
             state=CommandState.PROPOSED,
             created_at=now,
@@ -220,6 +213,21 @@ class CommandLifecycle:
         self._count(command, at=now)
         return command
 
+    def refuse(self, subject: str, *, refusal: Refusal) -> None:
+        """Take note, for each command that awaits approval under an identifier, that one was refused."""
+        with self._lock:
+            for life in self._open.values():
+                if subject and subject in {life.command.id, life.command.task} and _awaits(life):
+                    life.refuse(refusal)
+                    self._refused.add(life.command.id)
+
+    def take_refused(self) -> tuple[Command, ...]:
+        """Return the open commands of which a refusal was noted since this was last asked."""
+        with self._lock:
+            lives = [self._open[each] for each in sorted(self._refused) if each in self._open]
+            self._refused.clear()
+            return tuple(life.command for life in lives)
+
     def cancel(self, subject: str, *, user: str) -> tuple[Command, ...]:
         """Return the commands that awaited approval under an identifier, now cancelled.
 
@@ -277,7 +285,7 @@ class CommandLifecycle:
                     continue
                 key = (command.node, command.name, command.device)
                 self._issued_at[key] = max(command.created_at, self._issued_at.get(key, -math.inf))
-                at = _sent_at(command)
+                at = sent_at(command)
                 if at is not None:
                     self._count(command, at=at)
                 if is_open(command):
@@ -326,7 +334,7 @@ class CommandLifecycle:
             idempotent=spec.publish.idempotent,
             topic=topic,
             payload=payload,
-            expectation=_expectation(spec, command),
+            expectation=expectation_of(spec, command),
         )
 
     def _waiting(self, subject: str) -> list[Life]:
@@ -360,7 +368,7 @@ class CommandLifecycle:
         values = {**command.arguments, "command_id": command.id}
         return (
             topic_of(spec.publish.topic, values) == command.topic
-            and _expectation(spec, command) == command.expectation
+            and expectation_of(spec, command) == command.expectation
             and is_of(command.payload, spec.publish.payload, values)
         )
 
@@ -372,26 +380,5 @@ class CommandLifecycle:
         return replace(command, others_open=self._others(command))
 
 
-def _device(spec: CommandConfig | None, draft: CommandDraft) -> str:
-    names = (name for name, argument in spec.args.items() if argument.device) if spec else ()
-    return next((str(draft.arguments[name]) for name in names if name in draft.arguments), "")
-
-
 def _awaits(life: Life) -> bool:
     return life.command.state is CommandState.AWAITING_APPROVAL
-
-
-def _sent_at(command: Command) -> float | None:
-    """Return when a command was sent, as far as its record tells; None where it never was."""
-    if command.sent_at is not None:
-        return command.sent_at
-    # Records of earlier versions do not tell, but their states do.
-    return command.created_at if command.state in _WAS_SENT else None
-
-
-def _expectation(spec: CommandConfig, command: Command) -> Expectation | None:
-    if spec.expect is None:
-        return None
-    equals = spec.expect.equals
-    value = command.arguments.get(equals, equals) if isinstance(equals, str) else equals
-    return Expectation(spec.expect.field, value, spec.expect.within)

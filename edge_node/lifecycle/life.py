@@ -15,7 +15,7 @@ from edge_node.messages import CommandState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_node.messages import Command, Observation
+    from edge_node.messages import Command, Observation, Refusal
 
 TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
     CommandState.PROPOSED: frozenset(
@@ -42,6 +42,17 @@ TRANSITIONS: Mapping[CommandState, frozenset[CommandState]] = {
     CommandState.UNKNOWN: frozenset(),
 }
 """State to the states that may follow it. A device may report sooner than the broker acknowledges."""
+_WAS_SENT = frozenset(
+    {
+        CommandState.SENT,
+        CommandState.ACKNOWLEDGED,
+        CommandState.VERIFIED,
+        CommandState.UNVERIFIED,
+        CommandState.UNKNOWN,
+    }
+)
+MAX_REFUSALS = 8
+"""Refused approvals that are kept of one command, the last ones."""
 _FLOAT32 = 1e-6
 """Relative difference that a device storing a number in single precision may make, with room to spare."""
 
@@ -63,6 +74,14 @@ def is_open(command: Command) -> bool:
     if command.state is CommandState.ACKNOWLEDGED:
         return command.expectation is not None
     return bool(TRANSITIONS[command.state])
+
+
+def sent_at(command: Command) -> float | None:
+    """Return when a command was sent, as far as its record tells; None where it never was."""
+    if command.sent_at is not None:
+        return command.sent_at
+    # Records of earlier versions do not tell, but their states do.
+    return command.created_at if command.state in _WAS_SENT else None
 
 
 @dataclass(slots=True)
@@ -103,6 +122,13 @@ class Life:
             self.sent_at = at
             self.command = replace(self.command, sent_at=at)
         return self.command
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Keep a refusal with the command, in place of one of the same user by the same rule."""
+        others = [
+            each for each in self.command.refusals if (each.user, each.rule) != (refusal.user, refusal.rule)
+        ]
+        self.command = replace(self.command, refusals=(*others, refusal)[-MAX_REFUSALS:])
 
     def is_shown_by(self, observation: Observation) -> bool:
         """Return whether a report shows that the command was carried out; take note of what it says."""

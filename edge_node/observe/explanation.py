@@ -134,6 +134,8 @@ def _request(decision: Mapping[str, Any]) -> Iterator[str]:
     said = [f"{key} {_value(evidence[key])}" for key in ("when", "for", "until", "absent") if key in evidence]
     values = evidence.get("values", {})
     seen = [f"{name} = {_value(value)}" for name, value in values.items() if not isinstance(value, dict)]
+    windows = evidence.get("windows", {}).items()
+    seen += [f"{name} = {'unknown' if value is None else _value(value)}" for name, value in windows]
     yield from _block(
         "trigger",
         [
@@ -232,7 +234,20 @@ def _command(decision: Mapping[str, Any], command: Mapping[str, Any] | None) -> 
         detail = f": {step['detail']}" if step["detail"] else ""
         told.append(f"{_clock(step['at'])} {step['state'].replace('_', ' ')}{detail}")
     yield from _block("command", told)
+    yield from _refusals(command.get("refusals") or ())
     yield from _approval(command.get("approval"), decision)
+
+
+def _refusals(refusals: Sequence[Any]) -> Iterator[str]:
+    """Yield who wanted to let a command go and was not let."""
+    yield from _block(
+        "refused",
+        [
+            f"the approval by {each['user']} at {_clock(each['at'])}, by {each['rule']}:"
+            f" {_one_line(each['reason'])}"
+            for each in _dicts(refusals)
+        ],
+    )
 
 
 def _approval(approval: Mapping[str, Any] | None, decision: Mapping[str, Any]) -> Iterator[str]:

@@ -65,6 +65,7 @@ class Begun:
         states: What stages remember of it and is not on the disk yet.
         now: Time of the step; 0 where the requests waited for the model when the last run ended.
         decisions: What was decided.
+        moved_told: Whether the commands that moved stand in the journal already.
     """
 
     message: Message | None
@@ -75,6 +76,7 @@ class Begun:
     states: Sequence[StateRow] = ()
     now: float = 0.0
     decisions: list[Decision] = field(default_factory=list)
+    moved_told: bool = False
 
     @property
     def fired(self) -> bool:

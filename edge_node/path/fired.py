@@ -42,6 +42,7 @@ class FiredRequests:
         the disk before this one ends: then its triggers must not be asked again after a crash, for they
         remember that they have fired.
         """
+        self._tell_moved(begun)
         if not begun.fired or self._memory.recorded(begun.key):
             return
         alerts = [each for each in begun.decisions if each.request.kind is RequestKind.ALERT]
@@ -62,6 +63,14 @@ class FiredRequests:
         else:
             begun.requests = left
             begun.decisions = [each for each in begun.decisions if each.request.id not in told]
+
+    def _tell_moved(self, begun: Begun) -> None:
+        """Write how commands went on, else the final reply of their task may come before it."""
+        if begun.moved and not begun.moved_told:
+            outgoing = self._announcing.outgoing((), begun.moved)
+            with suppress(JournalError):  # it is written at the end then
+                self._journal.conclude(None, commands=begun.moved, outgoing=outgoing)
+                begun.moved_told = True
 
     @contextmanager
     def put_back(self, key: str, requests: tuple[Request, ...]) -> Generator[list[StateRow], None, None]:

@@ -22,6 +22,7 @@ from edge_node.triggers.memory import Memory
 from edge_node.triggers.reading import Reading
 from edge_node.triggers.schedule import Schedule
 from edge_node.triggers.series import Budget
+from edge_node.triggers.shown import Shown
 from edge_node.triggers.watches import Trigger, Watch
 
 if TYPE_CHECKING:
@@ -170,8 +171,9 @@ class TriggerEngine:
         if not (fired or self._ended):
             return []
         at_latest = min(observation.observed_at, at)
-        alerts = self._alerts(fired, values, at=at)
-        return [*alerts, *(self._request(each.trigger, each, values, at=at_latest) for each in fired)]
+        shown = Shown(at, values, seen, moments)
+        alerts = self._alerts(fired, shown)
+        return [*alerts, *(self._request(each.trigger, each, shown, at=at_latest) for each in fired)]
 
     def _hear(self, seen: Seen, message: Message, reading: Reading, *, at: float) -> float:
         """Take note that a device was heard; return the time its message counts for."""
@@ -259,8 +261,9 @@ class TriggerEngine:
             self._settle(seen, watch, urgent=episode.stands != before)
         fired = [watch] if fires else []
         fired += self._joined(seen, fired, at=now)
-        alerts = self._alerts(fired, values, at=now)
-        return [*alerts, *(self._request(each.trigger, each, values, at=now) for each in fired)]
+        shown = Shown(now, values, seen)
+        alerts = self._alerts(fired, shown)
+        return [*alerts, *(self._request(each.trigger, each, shown, at=now) for each in fired)]
 
     def _joined(self, seen: Seen, fired: Sequence[Watch], *, at: float) -> list[Watch]:
         """Return the watches of triggers that others fire, where what has changed fires them."""
@@ -290,7 +293,7 @@ class TriggerEngine:
     def _on_time(self, trigger: Trigger, now: float) -> Iterator[Request]:
         """Yield what a time of the clock fires: once, or for each device for which the condition holds."""
         if trigger.when is None:
-            yield self._request(trigger, None, {}, at=now)
+            yield self._request(trigger, None, Shown(now), at=now)
             return
         alone = self._readings[trigger.node].alone[trigger.name]
         for seen in list(self._memory.seen.values()):
@@ -298,7 +301,7 @@ class TriggerEngine:
                 continue
             values = self._values(seen, said={})
             if trigger.holds(_told(alone, seen, values, at=now, moments={})):
-                yield self._request(trigger, seen, values, at=now)
+                yield self._request(trigger, seen, Shown(now, values, seen), at=now)
 
     def _settle(self, seen: Seen, watch: Watch, *, urgent: bool) -> None:
         """See to what follows from a step: what is remembered, and when somebody looks again."""
@@ -326,24 +329,23 @@ class TriggerEngine:
         if was_open and not is_open and watch.alert_since is not None:
             self._ended.append(watch)
 
-    def _alerts(self, fired: Sequence[Watch], values: Mapping[str, Any], *, at: float) -> list[Request]:
+    def _alerts(self, fired: Sequence[Watch], shown: Shown) -> list[Request]:
         """Return the alerts that end and begin with a step."""
         told = []
         for watch in self._ended:
-            told.append(self._alert(watch, values, at=at, over=True))
+            told.append(self._alert(watch, shown, over=True))
             watch.alert_since = None
         self._ended.clear()
         for watch in fired:
             if watch.trigger.spec.alert is not None:
-                watch.alert_since = at
-                told.append(self._alert(watch, values, at=at, over=False))
+                watch.alert_since = shown.at
+                told.append(self._alert(watch, shown, over=False))
         return told
 
-    def _alert(self, watch: Watch, values: Mapping[str, Any], *, at: float, over: bool) -> Request:
-        request, trigger = self._request(watch.trigger, watch, values, at=at), watch.trigger
-        fields = {name: value for name, value in values.items() if name != "device"}
-        text = trigger.alert(watch.device, fields, max_characters=self._limits.text)
-        since = at if watch.alert_since is None else watch.alert_since
+    def _alert(self, watch: Watch, shown: Shown, *, over: bool) -> Request:
+        request, trigger = self._request(watch.trigger, watch, shown, at=shown.at), watch.trigger
+        text = trigger.alert(watch.device, shown.fields, max_characters=self._limits.text)
+        since = shown.at if watch.alert_since is None else watch.alert_since
         return replace(request, kind=RequestKind.ALERT, text=text, began_at=since, over=over)
 
     def _left(self, now: float) -> list[Request]:
@@ -365,21 +367,18 @@ class TriggerEngine:
             for each in left
         ]
 
-    def _request(
-        self, trigger: Trigger, about: Watch | Seen | None, values: Mapping[str, Any], *, at: float
-    ) -> Request:
+    def _request(self, trigger: Trigger, about: Watch | Seen | None, shown: Shown, *, at: float) -> Request:
         device = about.device if about else ""
-        fields = {name: value for name, value in values.items() if name != "device"}
         return Request(
             id=self._new_id(),
             kind=RequestKind.ALARM,
             message_id=about.message_id if about else "",
             created_at=at,
             node=trigger.node,
-            text=trigger.sentence(device, fields, max_characters=self._limits.text),
+            text=trigger.sentence(device, shown.fields, max_characters=self._limits.text),
             trigger=trigger.name,
             device=device,
-            evidence=trigger.evidence(values),
+            evidence=shown.evidence(trigger),
         )
 
 

@@ -117,12 +117,23 @@ class Trigger:
         holds = self.holds(told)
         return None if holds is None else not holds
 
-    def evidence(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what fires it as the node file has it, and the values that its conditions saw."""
+    def evidence(self, values: Mapping[str, Any], *, windows: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what fires it as the node file has it, and the values that its conditions saw.
+
+        Args:
+            values: What is known of the device, by name.
+            windows: What windows come to, by their names; one that is not there was unknown.
+        """
         said = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         asked = self.names.union(*(window.fields for window in self.windows))
         seen = {name: values[name] for name in sorted(asked) if name in values}
-        return {key: said[key] for key in _FIRED_BY if key in said} | {"values": seen}
+        looked = {
+            window.written: windows.get(window.name)
+            for condition in self.conditions
+            for window in condition.windows
+        }
+        shown = {"values": seen, "windows": looked} if looked else {"values": seen}
+        return {key: said[key] for key in _FIRED_BY if key in said} | shown
 
     def sentence(self, device: str, fields: Mapping[str, Any], *, max_characters: int) -> str:
         """Return the sentence that tells an alarm: `say` filled in, else one made of names and values."""

@@ -15,7 +15,7 @@ from edge_node.observe.explanation import explained
 from edge_node.operations import OperatorDesk
 from edge_node.runtime.state_lock import StateLock
 from edge_node.stop import Outlet, StopFile, StopLatch
-from tests.runtime.hall import TOPICS, Hall
+from tests.runtime.hall import SPEC, TOPICS, Hall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,3 +164,18 @@ def test_a_record_of_an_older_version_is_still_told(hall: Hall) -> None:
     del document["decision"]["request"]["evidence"]
 
     assert "asked       bob: set pump-1 to 40 percent" in list(explained(document))
+
+
+def test_the_values_of_windows_are_kept_with_a_decision_and_told(tmp_path: Path) -> None:
+    shaking = {"when": "avg(vib, 4s) > 7.1 || stddev(vib, 1h) > 2", "do": {"jog": {"pump": "{pump}"}}}
+    hall = Hall(tmp_path, spec={**SPEC, "triggers": {"shaking": shaking}})
+    for vibration in (7, 7, 7, 7, 7, 8.5):
+        _, result = hall.walk(hall.telemetry(vib=vibration))
+        hall.now += 1
+    (document,) = hall.journal.archive.explain(result.decisions[0].request.id)
+    hall.journal.close()
+
+    windows = {"avg(vib, 4s)": 7.375, "stddev(vib, 1h)": None}
+    assert document["decision"]["request"]["evidence"]["windows"] == windows
+    told = "it saw vib = 8.5, avg(vib, 4s) = 7.375, stddev(vib, 1h) = unknown"
+    assert any(told in line for line in explained(document))
