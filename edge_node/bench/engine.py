@@ -221,7 +221,8 @@ def check_installed(peer: str) -> None:
     """
     library, distribution, _ = PEERS[peer]
     if importlib.util.find_spec(library) is None:
-        raise Unavailable(f"{distribution}, which runs {peer},", hint="pip install 'edge-node[peers]'")
+        missing = distribution if distribution == peer else f"{distribution}, which runs {peer},"
+        raise Unavailable(missing, hint="pip install 'edge-node[peers]'")
 
 
 def _peer_settings(peer: str, gguf: Path, *, scratch: Path, threads: int, context: int) -> dict[str, Any]:
