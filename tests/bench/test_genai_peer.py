@@ -124,3 +124,18 @@ def test_it_writes_as_many_tokens_as_are_timed(engine: EngineProcess) -> None:
 
     assert made["tokens"] == 20
     assert engine.ask("memory")["peak_rss_mb"] > 10
+
+
+def test_it_opens_no_file_to_tell_its_maker_of_what_it_does(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("onnxruntime_genai") is None:
+        pytest.skip("onnxruntime-genai is not installed")
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    settings = {"folder": str(gguf.with_suffix(""))}
+
+    with EngineProcess("edge_node.bench.engine_genai", settings=settings) as engine:
+        engine.ask("plain", tokens=PROMPT, schema="", choices=[], max_tokens=4)
+
+    assert not list(tmp_path.rglob("onnxruntime*"))
