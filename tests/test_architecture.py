@@ -29,6 +29,7 @@ DOORS = {
     "llama_cpp": {"bench/engine_llama.py"},
     "llguidance": {"model/grammar.py"},
     "onnxruntime": {"model/session.py"},
+    "onnxruntime_genai": {"bench/engine_genai.py"},
     # A client of paho and what it is used for; the bare client is what the bus is measured by.
     "paho": {"bus/connection.py", "bus/frugal.py", "bench/bare.py"},
     "peft": {"tuning/training.py"},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edge_node.bench.bandwidth import MemoryReading
 from edge_node.bench.engine_process import EngineProcess
 from edge_node.bench.engine_prompts import FRESH_TOKENS, PLAIN_TOKENS, Prompts
+from edge_node.bench.genai_model import write_genai_model
 from edge_node.bench.machine import machine
 from edge_node.errors import ModelUnsupported, Unavailable
 from edge_node.model.manifest import GRAPH_FILE, read_manifest
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from edge_node.protocols import Progress
 
 OWN = "edge-node"
-PEERS = {"llama.cpp": ("llama_cpp", "llama-cpp-python", "edge_node.bench.engine_llama")}
+GENAI = "onnxruntime-genai"
+PEERS = {
+    "llama.cpp": ("llama_cpp", "llama-cpp-python", "edge_node.bench.engine_llama"),
+    GENAI: ("onnxruntime_genai", "onnxruntime-genai", "edge_node.bench.engine_genai"),
+}
 """Name to library, its distribution, and what runs it."""
 _OWN_MODULE = "edge_node.bench.engine_own"
 _ORDERS = 3  # in a round, over one fixed part
@@ -80,7 +85,10 @@ class EngineBench:
         self._weight_bytes = sum(file.stat().st_size for file in model.glob(f"{GRAPH_FILE}.data*"))
         settings = {"threads": threads, "context": self._context}
         own = {**settings, "folder": str(model), "prefixes": str(scratch / "prefixes")}
-        self._settings = {OWN: own, **{peer: {**settings, "file": str(gguf)} for peer in peers}}
+        others = (
+            {peer: _peer_settings(peer, gguf, scratch=scratch, **settings) for peer in peers} if gguf else {}
+        )
+        self._settings = {OWN: own, **others}
         self._threads, self._rounds, self._scratch, self._progress = threads, rounds, scratch, progress
         self._samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
@@ -213,7 +221,17 @@ def check_installed(peer: str) -> None:
     """
     library, distribution, _ = PEERS[peer]
     if importlib.util.find_spec(library) is None:
-        raise Unavailable(f"{distribution}, which runs {peer},", hint="pip install 'edge-node[peers]'")
+        missing = distribution if distribution == peer else f"{distribution}, which runs {peer},"
+        raise Unavailable(missing, hint="pip install 'edge-node[peers]'")
+
+
+def _peer_settings(peer: str, gguf: Path, *, scratch: Path, threads: int, context: int) -> dict[str, Any]:
+    """Return what a peer has to know; one that reads no GGUF file gets its own kind written first."""
+    if peer != GENAI:
+        return {"threads": threads, "context": context, "file": str(gguf)}
+    folder = scratch / peer
+    write_genai_model(gguf, folder, threads=threads, context=context)
+    return {"folder": str(folder)}
 
 
 def _ratios(own: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ Knows pipes and processes; knows nothing of what is asked.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
 _ENDS_WITHIN_S = 30.0
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime's libraries would tell their maker of each run
 
 
 class EngineProcess:
@@ -45,6 +47,7 @@ class EngineProcess:
             [sys.executable, "-m", module, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, **_QUIET},
             text=True,
         )
         try:

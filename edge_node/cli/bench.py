@@ -184,7 +184,7 @@ def engine(
     \b
     Examples:
       edge-node bench engine --json
-      edge-node bench engine --peer llama.cpp --json
+      edge-node bench engine --peer llama.cpp --peer onnxruntime-genai --json
       edge-node bench engine ~/models/tiny-llama.Q8_0.gguf --threads 4
     """
     model = ModelStore(models_folder(), catalogue=Catalogue.load()).locate(name)

@@ -295,6 +295,11 @@ def read_model(path: Path) -> ModelProto:
     return model
 
 
+def read_layout(path: Path) -> ModelProto:
+    """Return a model that this project wrote, its large weights left where they lie."""
+    return onnx.load(path, load_external_data=False)
+
+
 def write_model(model: ModelProto, path: Path) -> None:
     """Write a model; it must know the versions of all operators in it."""
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -99,11 +99,20 @@ def test_the_engine_is_measured_without_any_other() -> None:
     assert own["quote_tokens"] > 50
 
 
-def test_a_peer_that_is_not_installed_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("peer", "said"),
+    [
+        ("llama.cpp", r"llama-cpp-python, which runs llama\.cpp, is not"),
+        ("onnxruntime-genai", r"^onnxruntime-genai is not installed"),
+    ],
+)
+def test_a_peer_that_is_not_installed_is_named_with_what_brings_it(
+    peer: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(Unavailable, match=r"llama-cpp-python, which runs llama\.cpp, is not") as caught:
-        check_installed("llama.cpp")
+    with pytest.raises(Unavailable, match=said) as caught:
+        check_installed(peer)
 
     assert caught.value.hint == "pip install 'edge-node[peers]'"
 
