@@ -5,12 +5,17 @@ The only place that knows the `onnxruntime` library. Knows nothing of text, gram
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+# Before the library is loaded: its wheels hold a client that tells their maker of what is run.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
