@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from edge_node.bench.bandwidth import MemoryReading
 from edge_node.bench.engine_process import EngineProcess
 from edge_node.bench.engine_prompts import FRESH_TOKENS, PLAIN_TOKENS, Prompts
-from edge_node.bench.genai_model import write_genai_model
 from edge_node.bench.machine import machine
 from edge_node.errors import ModelUnsupported, Unavailable
 from edge_node.model.manifest import GRAPH_FILE, read_manifest
@@ -230,6 +229,8 @@ def _peer_settings(peer: str, gguf: Path, *, scratch: Path, threads: int, contex
     if peer != GENAI:
         return {"threads": threads, "context": context, "file": str(gguf)}
     folder = scratch / peer
+    from edge_node.bench.genai_model import write_genai_model  # noqa: PLC0415 - help needs nothing that builds models
+
     write_genai_model(gguf, folder, threads=threads, context=context)
     return {"folder": str(folder)}
 
