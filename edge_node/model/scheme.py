@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BITS = (4, 8)
 _FLOAT_BITS = 32
 _IN_LAYERS = "blk."
 

@@ -48,7 +48,7 @@ class Group:
 
 
 Mention: TypeAlias = tuple[str, int, int]
-"""A device, its first character in a text and one past its last."""
+"""A device, or nothing where several may be meant, its first character in a text and one past its last."""
 
 
 class CompoundOrders:

@@ -73,11 +73,12 @@ class SeveralOrders:
 
 
 def _mentions(text: str, *, phrases: Sequence[Phrases]) -> list[Mention]:
-    """Return the devices that a text names one by one; a name that several have counts once."""
+    """Return the devices that a text names one by one; of a name that may mean several, where it stands."""
     places: dict[tuple[int, int], str] = {}
     for phrase in (phrase for each in phrases for phrase in each.find(text)):
         if phrase.kind == DEVICE and phrase.values:
-            places.setdefault((phrase.start, phrase.end), phrase.values[0])
+            device = phrase.values[0] if len(phrase.values) == 1 else ""
+            places.setdefault((phrase.start, phrase.end), device)
     return [(device, start, end) for (start, end), device in sorted(places.items())]
 
 

@@ -176,6 +176,14 @@ def test_an_order_to_all_of_a_place_is_one_to_each_of_them(
     assert [(each.name, each.arguments["lamp"]) for each in draft.drafts] == [("on", lamp) for lamp in lamps]
 
 
+def test_an_order_takes_no_device_from_the_one_before_whose_name_may_mean_several(
+    house: Cascade, ask: Callable[..., Request]
+) -> None:
+    draft = house.draft(ask("open the kitchen to 30 percent and turn on"))
+    assert isinstance(draft, NothingDraft), draft
+    assert draft.code == "ask_back"
+
+
 @pytest.mark.parametrize("words", ["turn on both lights", "turn on both lights and the garden"])
 def test_all_is_asked_back_where_it_is_not_plain_which_are_meant(
     house: Cascade, ask: Callable[..., Request], words: str
