@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from edge_node.tuning.training import Recipe
     from edge_node.tuning.tuner import Base
 
-WORLDS, CASES = 1000, 10
+WORLDS, CASES = 1500, 10
 """Worlds that the adapter is trained on, and sentences in each."""
 UNSEEN, UNSEEN_SEED = 24, 900_001
 """Worlds that it is measured on, and what their chance starts from."""
-_MOST_TOKENS = 1400
+_MOST_TOKENS = 1600
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ _LONG_ENOUGH = 5
 _ARTICLE = re.compile(r"\b(?:the|a|an) ", re.IGNORECASE)
 _ALONE = re.compile(r"(?<![\w.,-])\d+(?:\.\d+)?(?![\w.,/:-])")
 _HUNDRED, _THOUSAND = 100, 1000
+_SET_ABOUT = 0.1
 _MOST_TRIES = 8
 
 
@@ -119,6 +120,16 @@ def noisy(text: str, chance: random.Random, *, strength: float = 1.0, keep: tupl
     if chance.random() < 0.12 * strength:
         text = _slip(text, chance, keep=keep)
     return _cased(text, chance)
+
+
+def set_about(text: str, chance: random.Random) -> str:
+    """Return a sentence, one in five times between others that are no orders and change nothing."""
+    words = word_lists("words.yaml")
+    if chance.random() < _SET_ABOUT:
+        text = f"{drawn(chance.choice(words['before']), chance)} {text}"
+    if chance.random() < _SET_ABOUT:
+        text = f"{text.rstrip('.')}. {drawn(chance.choice(words['after']), chance)}"
+    return text
 
 
 def _cased(text: str, chance: random.Random) -> str:

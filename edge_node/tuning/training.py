@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from edge_node.errors import ModelUnsupported, Unavailable
+from edge_node.tuning.packed_attention import NAME, Layout, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -223,18 +224,12 @@ class Training:
         torch = self._torch
         laid = _laid(pack)
         tokens = torch.tensor([laid.tokens], device=self.device)
-        owner = torch.tensor(laid.owner, device=self.device)
-        places = torch.arange(len(laid.tokens), device=self.device)
-        seen = (owner[None, :] == owner[:, None]) | (owner[None, :] < 0)
-        seen &= places[None, :] <= places[:, None]
-        mask = torch.zeros(seen.shape, dtype=self.kind, device=self.device)
-        mask = mask.masked_fill(~seen, torch.finfo(self.kind).min)[None, None]
         decoder = self._model.base_model.model
         hidden = decoder.model(
             input_ids=tokens,
-            attention_mask=mask,
             position_ids=torch.tensor([laid.positions], device=self.device),
             use_cache=False,
+            layout=Layout.of(torch, begun=len(pack.beginning), lengths=laid.lengths, device=self.device),
         ).last_hidden_state[0]
         sources = torch.tensor(laid.sources, device=self.device)
         logits = decoder.lm_head(hidden[sources]).float()
@@ -278,7 +273,7 @@ class Training:
 @dataclass(frozen=True, slots=True)
 class _Laid:
     tokens: list[int]
-    owner: list[int]
+    lengths: list[int]
     positions: list[int]
     sources: list[int]
     targets: list[int]
@@ -288,12 +283,12 @@ class _Laid:
 def _laid(pack: Pack) -> _Laid:
     """Return a pack as one row: its beginning, then each lesson as if it stood right behind that."""
     begun = len(pack.beginning)
-    laid = _Laid(list(pack.beginning), [-1] * begun, list(range(begun)), [], [], [])
-    for number, lesson in enumerate(pack.lessons):
+    laid = _Laid(list(pack.beginning), [], list(range(begun)), [], [], [])
+    for lesson in pack.lessons:
         own = (*lesson.prompt[begun:], *lesson.answer)
         start = len(laid.tokens)
         laid.tokens.extend(own)
-        laid.owner.extend([number] * len(own))
+        laid.lengths.append(len(own))
         laid.positions.extend(range(begun, begun + len(own)))
         first = start + len(lesson.prompt) - begun
         laid.sources.extend(range(first - 1, first - 1 + len(lesson.answer)))
@@ -330,6 +325,7 @@ def _cpu_flags() -> frozenset[str]:
 def _base(gguf: GgufFile, torch: Any, *, kind: Any) -> Any:
     import transformers  # noqa: PLC0415
 
+    register(torch, transformers)
     family = _FAMILIES.get(gguf.architecture.name)
     if family is None:
         raise ModelUnsupported(
@@ -349,7 +345,7 @@ def _base(gguf: GgufFile, torch: Any, *, kind: Any) -> Any:
         rms_norm_eps=size.norm_epsilon,
         tie_word_embeddings=tied,
         rope_parameters={"rope_type": "default", "rope_theta": size.rope_base},
-        attn_implementation="sdpa",
+        attn_implementation=NAME,
         **told,
     )
     model = getattr(transformers, f"{family}ForCausalLM")(configuration).to(kind).eval()

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.config.loaded import Node, SpokenExample
 from edge_node.config.models import ArgumentConfig, CommandConfig, DeviceConfig, NodeConfig, PublishConfig
-from edge_node.tuning.phrases import drawn, filled, noisy, slots_of, word_lists
+from edge_node.tuning.phrases import drawn, filled, noisy, set_about, slots_of, word_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ABILITIES, _WORDS = "abilities.yaml", "words.yaml"
-_MOST_COMMANDS = 9
+_SIZES = (1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 9, 9, 14, 24)
+"""Commands that a world may have; sizes that stand here twice come twice as often."""
+_ONE_GROUP = 9
 _MOST_DEVICES = 8
 _ORDERS = 0.56
 _SIBLINGS = 0.5
 _SHOWN = 0.3
 _REPORTING = 0.3
 _UNSAID = 0.3
+_INVENTED = 0.35
 _UNSAID_SLOTS = ("text topic maybe", "one low|medium|high maybe", "int 1 100 maybe", "bool maybe")
 _STYLES = ("plain", "plain", "dotted", "camel", "prefixed", "upper")
 
@@ -180,12 +183,15 @@ class _Making:
         }
 
     def _chosen(self) -> list[Ability]:
-        """Return abilities of one to three groups, each kept or left out by chance; never all of a group."""
+        """Return abilities of one to five groups, each kept or left out by chance; never all of them."""
         groups = sorted({ability.group for ability in self._known})
-        taken = self._chance.sample(groups, k=self._chance.choice([1, 1, 2, 3]))
+        wanted = self._chance.choice(_SIZES)
+        several = (
+            self._chance.choice([1, 1, 2, 3]) if wanted <= _ONE_GROUP else self._chance.choice([3, 4, 5])
+        )
+        taken = self._chance.sample(groups, k=several)
         pool = [ability for ability in self._known if ability.group in taken]
-        count = min(self._chance.choice([1, 1, 2, 3, 4, 5, 6, 7, _MOST_COMMANDS]), len(pool) - 1)
-        return self._chance.sample(pool, k=count)
+        return self._chance.sample(pool, k=min(wanted, len(pool) - 1))
 
     def _offer(self, ability: Ability) -> None:
         plain = self._chance.choice(ability.names)
@@ -273,7 +279,7 @@ class _Making:
             return self._order(self._chance.choice(self._offered))
         if draw < _ORDERS + (1 - _ORDERS) * _SIBLINGS:
             return self._foreign()
-        return SpokenExample(self._talk())
+        return SpokenExample(set_about(self._talk(), self._chance))
 
     def _order(self, offered: _Offered) -> SpokenExample:
         pattern = drawn(self._chance.choice(offered.ability.says), self._chance)
@@ -282,6 +288,7 @@ class _Making:
         for name in slots_of(pattern):
             said[name], values[offered.keys[name]] = self._value(offered.ability.slots[name])
         text = noisy(filled(pattern, said), self._chance, keep=tuple(said.values()))
+        text = set_about(text, self._chance)
         for name in slots_of(pattern):
             if offered.ability.slots[name].kind == "text":
                 values[offered.keys[name]] = _as_written(said[name], text)
@@ -298,7 +305,7 @@ class _Making:
             return SpokenExample(self._talk())
         pattern = drawn(self._chance.choice(ability.says), self._chance)
         said = {name: self._value(ability.slots[name], foreign=True)[0] for name in slots_of(pattern)}
-        return SpokenExample(noisy(filled(pattern, said), self._chance))
+        return SpokenExample(set_about(noisy(filled(pattern, said), self._chance), self._chance))
 
     def _talk(self) -> str:
         devices = [device for ones in self._of_kind.values() for device in ones]
@@ -324,10 +331,19 @@ class _Making:
             value = self._chance.choice(slot.of.split("|"))
             return value.replace("_", " "), value
         if slot.kind == "text":
-            value = self._chance.choice(self._words["texts"][slot.of])
+            value = self._text(slot.of)
             return value, value
         number = self._number_between(slot)
         return f"{number:g}" if isinstance(number, float) else str(number), number
+
+    def _text(self, kind: str) -> str:
+        """Return a text of the list, or one that nobody would guess: it is to be taken as said."""
+        if kind not in self._words["invented"] or self._chance.random() >= _INVENTED:
+            return str(self._chance.choice(self._words["texts"][kind]))
+        nouns = [noun for nouns in self._words["kinds"].values() for noun in nouns]
+        parts = self._chance.sample([*self._words["places"], *self._words["adjectives"], *nouns], k=3)
+        text = " ".join(parts[: self._chance.choice([1, 2, 2, 3])])
+        return text.title() if self._chance.random() < 0.4 else text  # noqa: PLR2004
 
     def _number_between(self, slot: Slot) -> int | float:
         if slot.kind == "int":

@@ -15,6 +15,7 @@ from edge_node.model.lora import convert_adapter
 from edge_node.model.scheme import FLOAT
 from edge_node.model.session import open_kv_session, read_adapter
 from edge_node.tuning.lessons import Lesson, Pack, packed
+from edge_node.tuning.packed_attention import Layout
 from edge_node.tuning.training import Recipe, Training, _laid
 from edge_node.tuning.tuner import Base, Tuner
 from tests.tuning.conftest import HashedWords, NoProgress
@@ -54,8 +55,11 @@ def test_a_training_learns_its_lessons_and_the_runtime_computes_the_same(base: B
     for _, each in LESSONS:
         logits = session.run(np.array(each.prompt), position=0)[-1]
         assert int(np.argmax(logits)) == each.answer[0]
+        alone = Layout.of(torch, begun=0, lengths=[len(each.prompt)], device="cpu")
         with torch.no_grad():
-            expected = training._model(torch.tensor([each.prompt])).logits[0, -1].float().numpy()
+            expected = (
+                training._model(torch.tensor([each.prompt]), layout=alone).logits[0, -1].float().numpy()
+            )
         assert np.linalg.norm(logits - expected) < 0.05 * np.linalg.norm(expected)
 
 
