@@ -83,7 +83,8 @@ def commands(  # noqa: PLR0913 - an option each
 ) -> None:
     """Measure how well orders become the right commands with the right arguments.
 
-    Each line of CASES is a JSON object with `utterance` and `expected`: {"name", "arguments"} or "none".
+    Each line of CASES is a JSON object with `utterance` and `expected`: {"name", "arguments"}, "none",
+    or "any_call" where any command will do.
     It may bring `tools` and `catalogue`, or name files beside it as `tools_ref` and `catalogue_ref`;
     `context` holds what is known of where it is said, such as {"area": "Kitchen"}. Lines of EXAMPLES are
     the same; they stand for the node's own file of examples.

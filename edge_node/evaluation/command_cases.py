@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NONE = "none"
+ANY_CALL = "any_call"
+ANY = "*"
+"""Name of a call of which nothing is said but that there must be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Expected:
     """The call that is right.
 
     Attributes:
-        name: Name of the command; empty where nothing may be proposed.
+        name: Name of the command; empty where nothing may be proposed, `ANY` where any command will do.
         arguments: Argument name to the values of which each is right; None among them means that it may
             be left out.
     """
@@ -143,7 +146,9 @@ def _call(record: Record, expected: Any) -> tuple[str, dict[str, Any]]:
         return "", {}
     if not isinstance(expected, dict) or not isinstance(expected.get("name"), str):
         came = json.dumps(expected)[:60]
-        raise record.fault(expected='expected: "none", or an object with name and arguments', came=came)
+        raise record.fault(
+            expected='expected: "none", "any_call", or an object with name and arguments', came=came
+        )
     arguments = expected.get("arguments", {})
     if not isinstance(arguments, dict):
         raise record.fault(expected="arguments: an object", came=json.dumps(arguments)[:60])
@@ -158,6 +163,8 @@ def _example(record: Record) -> SpokenExample:
 def _all_expected(record: Record, tools: Sequence[Mapping[str, Any]]) -> list[Expected]:
     """Return the call that is right, or those that are right together."""
     expected = record.values.get("expected")
+    if expected == ANY_CALL:
+        return [Expected(ANY)]
     if not isinstance(expected, list):
         return [_expected(record, expected, tools)]
     if len(expected) < 2 or NONE in expected:  # noqa: PLR2004 - one call stands for itself

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from edge_node.evaluation.command_cases import ANY
 from edge_node.evaluation.scoring import percentile, share
 from edge_node.evaluation.tools import CatalogueTwin, tool_node
 from edge_node.messages import CommandDraft, NothingDraft, Open, Origin, Request, RequestKind, TaskDraft
@@ -264,7 +265,8 @@ def command_figures(outcomes: Sequence[CommandOutcome]) -> CommandFigures:
 
 def _names_of(outcome: CommandOutcome) -> bool:
     """Return whether the right commands were proposed, whatever their arguments."""
-    return [name for name, _ in outcome.calls] == [wanted.name for wanted in outcome.case.calls]
+    names, wanted = [name for name, _ in outcome.calls], [one.name for one in outcome.case.calls]
+    return names == wanted or (bool(names) and wanted == [ANY])
 
 
 def are_right(case: CommandCase, calls: Sequence[Call], *, implied: frozenset[str] = frozenset()) -> bool:
@@ -285,6 +287,8 @@ def is_right(
     implied: frozenset[str] = frozenset(),
 ) -> bool:
     """Return whether a call is what a case wants, arguments in `implied` left aside."""
+    if case.expected.name == ANY:
+        return bool(name)
     if name != case.expected.name:
         return False
     wanted = {key: values for key, values in case.expected.arguments.items() if key not in implied}

@@ -78,6 +78,14 @@ def test_a_list_is_right_where_the_tool_wants_one(tmp_path: Path) -> None:
     assert right(case, "Lamp.Switch", {"tags": ["a", "b"]})
 
 
+def test_where_any_call_will_do_only_silence_is_wrong(tmp_path: Path) -> None:
+    case = _case(tmp_path, expected="any_call")
+
+    figures = command_figures([_outcome(case, "Lamp.Switch", lamp="light.reading"), _outcome(case)])
+
+    assert (figures.exact, figures.name, figures.missed) == (0.5, 0.5, 0.5)
+
+
 def test_an_argument_too_many_or_too_few_is_wrong(tmp_path: Path) -> None:
     case = _case(tmp_path, expected={"name": "Lamp.Switch", "arguments": {"lamp": "a"}})
 
