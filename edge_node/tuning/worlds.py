@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from edge_node.config.loaded import Node, SpokenExample
 from edge_node.config.models import ArgumentConfig, CommandConfig, DeviceConfig, NodeConfig, PublishConfig
+from edge_node.tuning.abilities import abilities, do_the_same, slot_of
 from edge_node.tuning.phrases import drawn, filled, noisy, set_about, slots_of, word_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_ABILITIES, _WORDS = "abilities.yaml", "words.yaml"
+    from edge_node.tuning.abilities import Ability, Slot
+
+_WORDS = "words.yaml"
 _SIZES = (1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 9, 9, 14, 24)
 """Commands that a world may have; sizes that stand here twice come twice as often."""
 _ONE_GROUP = 9
@@ -31,46 +34,6 @@ _UNSAID = 0.3
 _INVENTED = 0.35
 _UNSAID_SLOTS = ("text topic maybe", "one low|medium|high maybe", "int 1 100 maybe", "bool maybe")
 _STYLES = ("plain", "plain", "dotted", "camel", "prefixed", "upper")
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """What one argument of an ability takes.
-
-    Attributes:
-        kind: device, int, num, one, text or bool.
-        of: Kind of device or of text; the choices of `one`.
-        low: Least number.
-        high: Greatest number.
-        unit: Unit of a number.
-        optional: Whether it may be left out.
-    """
-
-    kind: str
-    of: str = ""
-    low: float = 0.0
-    high: float = 0.0
-    unit: str = ""
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ability:
-    """What can be done somewhere.
-
-    Attributes:
-        group: Those that belong together.
-        names: How it may be called.
-        does: How it may be described.
-        slots: Its arguments.
-        says: Patterns of orders.
-    """
-
-    group: str
-    names: tuple[str, ...]
-    does: tuple[str, ...]
-    slots: dict[str, Slot]
-    says: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +60,6 @@ class _Offered:
     ability: Ability
     command: str
     keys: dict[str, str]
-
-
-def abilities() -> tuple[Ability, ...]:
-    """Return all abilities of the list."""
-    return tuple(
-        Ability(
-            group,
-            tuple(map(str, each["name"])),
-            tuple(each["does"]),
-            {name: _slot(text) for name, text in each["slots"].items()},
-            tuple(each["says"]),
-        )
-        for group, ones in word_lists(_ABILITIES).items()
-        for each in ones
-    )
 
 
 def worlds(count: int, *, seed: int, cases: int = 8) -> Iterator[World]:
@@ -209,7 +157,7 @@ class _Making:
             args[key] = self._argument(slot_name, slot)
         if self._chance.random() < _UNSAID:
             unsaid = self._chance.choice(self._words["unsaid"])
-            args.setdefault(unsaid, self._argument(unsaid, _slot(self._chance.choice(_UNSAID_SLOTS))))
+            args.setdefault(unsaid, self._argument(unsaid, slot_of(self._chance.choice(_UNSAID_SLOTS))))
         self._commands[name] = CommandConfig.model_construct(
             description=self._chance.choice(ability.does),
             examples=[],
@@ -301,7 +249,7 @@ class _Making:
         near = [one for one in self._known if id(one) not in offered and one.group in groups]
         far = [one for one in self._known if one.group not in groups]
         ability = self._chance.choice(near if near and self._chance.random() < 0.6 else far)  # noqa: PLR2004
-        if _does_the_same(ability, [each.ability for each in self._offered]):
+        if do_the_same(ability, [each.ability for each in self._offered]):
             return SpokenExample(self._talk())
         pattern = drawn(self._chance.choice(ability.says), self._chance)
         said = {name: self._value(ability.slots[name], foreign=True)[0] for name in slots_of(pattern)}
@@ -363,32 +311,6 @@ def _as_written(value: str, text: str) -> str:
     """Return a value with the letters that it has in a text."""
     at = text.casefold().find(value.casefold())
     return text[at : at + len(value)] if at >= 0 else value
-
-
-def _does_the_same(ability: Ability, others: Sequence[Ability]) -> bool:
-    """Return whether one of some abilities takes the same kinds of things: an order may mean both."""
-    wants = {(slot.kind, slot.of) for slot in ability.slots.values()}
-    return any(
-        set(ability.says) & set(other.says)
-        or (
-            wants == {(slot.kind, slot.of) for slot in other.slots.values()}
-            and _verbs(ability) & _verbs(other)
-        )
-        for other in others
-    )
-
-
-def _verbs(ability: Ability) -> set[str]:
-    return {word for name in ability.names for word in name.replace(".", "_").split("_")}
-
-
-def _slot(text: str) -> Slot:
-    *parts, last = text.split()
-    optional = last == "maybe"
-    kind, *rest = parts if optional else [*parts, last]
-    if kind in {"int", "num"}:
-        return Slot(kind, low=float(rest[0]), high=float(rest[1]), unit=" ".join(rest[2:]), optional=optional)
-    return Slot(kind, of=" ".join(rest), optional=optional)
 
 
 def _styled(name: str, style: str, *, group: str) -> str:
