@@ -21,8 +21,8 @@ class Slot:
     """What one argument of an ability takes.
 
     Attributes:
-        kind: device, int, num, one, text or bool.
-        of: Kind of device or of text; the choices of `one`.
+        kind: device, int, num, one, text, bool, or flag: true where its words are said.
+        of: Kind of device or of text; the choices of `one`; the wordings of a flag.
         low: Least number.
         high: Greatest number.
         unit: Unit of a number.

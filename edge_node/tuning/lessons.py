@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_SHARED = 8
 _OPENING = '{"command":"'
-_DECIDING, _NAMING, _FILLING = 1.0, 0.4, 0.1
+_DECIDING, _NAMING, _FILLING = 1.0, 0.4, 0.2
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_node.tuning.abilities import Ability, Slot
 
 _WORDS = "words.yaml"
-_SIZES = (1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 9, 9, 14, 24)
+_SIZES = (1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 9, 12, 18)
 """Commands that a world may have; sizes that stand here twice come twice as often."""
 _ONE_GROUP = 9
 _MOST_DEVICES = 8
@@ -30,7 +30,8 @@ _ORDERS = 0.56
 _SIBLINGS = 0.5
 _SHOWN = 0.3
 _REPORTING = 0.3
-_UNSAID = 0.3
+_UNSAID = (0, 0, 0, 1, 1, 2, 3)
+"""Arguments of a command that nobody speaks of."""
 _INVENTED = 0.35
 _UNSAID_SLOTS = ("text topic maybe", "one low|medium|high maybe", "int 1 100 maybe", "bool maybe")
 _STYLES = ("plain", "plain", "dotted", "camel", "prefixed", "upper")
@@ -155,8 +156,7 @@ class _Making:
             key = slot_name if key in args else key
             keys[slot_name] = key
             args[key] = self._argument(slot_name, slot)
-        if self._chance.random() < _UNSAID:
-            unsaid = self._chance.choice(self._words["unsaid"])
+        for unsaid in self._chance.sample(self._words["unsaid"], k=self._chance.choice(_UNSAID)):
             args.setdefault(unsaid, self._argument(unsaid, slot_of(self._chance.choice(_UNSAID_SLOTS))))
         self._commands[name] = CommandConfig.model_construct(
             description=self._chance.choice(ability.does),
@@ -183,7 +183,7 @@ class _Making:
             return ArgumentConfig.model_construct(type="string", enum=slot.of.split("|"), **told)
         if slot.kind == "text":
             return ArgumentConfig.model_construct(type="string", **told)
-        if slot.kind == "bool":
+        if slot.kind in {"bool", "flag"}:
             return ArgumentConfig.model_construct(type="boolean", **told)
         bounded = self._chance.random() < 0.5  # noqa: PLR2004
         return ArgumentConfig.model_construct(
@@ -278,6 +278,8 @@ class _Making:
         if slot.kind == "one":
             value = self._chance.choice(slot.of.split("|"))
             return value.replace("_", " "), value
+        if slot.kind == "flag":
+            return self._chance.choice(slot.of.split("|")), True
         if slot.kind == "text":
             value = self._text(slot.of)
             return value, value

@@ -29,6 +29,12 @@ _BOOLEAN_WORDS = {
 }
 
 
+_SAYS_NOTHING = frozenset(
+    stem(word) for word in ("is", "has", "have", "with", "include", "only", "allow", "accept")
+)
+_WITHOUT = frozenset({"no", "not", "without", "never", "don't", "doesn't", "except", "unless"})
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What a request gives to stand on.
@@ -100,7 +106,7 @@ def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapp
         value = arguments.get(key, argument.default)
         if value is None and argument.optional:
             continue
-        if value is None or (value != argument.default and not _said(value, argument, ground)):
+        if value is None or (value != argument.default and not _said(key, value, argument, ground)):
             return f"{name}: {ask_for_argument(key, argument, devices=ground.devices)}"
     if ground.kind is RequestKind.ALARM:
         return ""
@@ -116,11 +122,15 @@ def unsaid(ground: Ground, *, name: str, command: CommandConfig, arguments: Mapp
     return f"what about {', '.join(left)}? say one order at a time" if left else ""
 
 
-def _said(value: Any, argument: ArgumentConfig, ground: Ground) -> bool:
+def _said(name: str, value: Any, argument: ArgumentConfig, ground: Ground) -> bool:
     if argument.device:
         return value in ground.named
     if isinstance(value, bool):
-        return not _BOOLEAN_WORDS[value].isdisjoint(words_of(ground.text))
+        words = set(words_of(ground.text))
+        named = content_stems(name.replace("_", " ")) - _SAYS_NOTHING
+        # 'with breakfast' says that `has_breakfast` is so; that something is not so takes words of its own.
+        told = value and bool(named) and named <= _stems(ground.text) and words.isdisjoint(_WITHOUT)
+        return told or not _BOOLEAN_WORDS[value].isdisjoint(words)
     if isinstance(value, int | float):
         return value in ground.numbers
     if argument.enum is not None:
