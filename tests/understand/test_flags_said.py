@@ -27,7 +27,7 @@ COMMAND = CommandConfig.model_construct(
     ],
 )
 def test_a_flag_is_true_where_its_name_is_said_and_not_taken_back(
-    text: str, value: bool, counts: bool
+    text: str, *, value: bool, counts: bool
 ) -> None:
     ground = Ground(RequestKind.ASK, (), frozenset(), (), text)
 
